@@ -84,7 +84,7 @@ impl AdminRemote {
     /// Asks, and shows what is answered.
     async fn answer(&self, asked: AdminRequest, json: bool) -> anyhow::Result<ExitCode> {
         let AdminRequest { method, path, body, shown } = asked;
-        let fetched = self.ask(method, &path, body.as_ref(), BOUNDS).await.map_err(|error| self.unreached(&error))?;
+        let fetched = self.ask(method, &path, body, BOUNDS).await.map_err(|error| self.unreached(&error))?;
         let body = self.body(&fetched)?;
         if let Some(faults) = body["faults"].as_array().filter(|_| fetched.status == StatusCode::UNPROCESSABLE_ENTITY) {
             complain(faults.iter().filter_map(Value::as_str));

@@ -298,6 +298,9 @@ pub(crate) struct Settings {
     /// Read settings from a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// What stands in that file, where it is not to be read.
+    #[arg(skip)]
+    pub(crate) content: Option<String>,
     /// Threads that serve connections [default: one per core, at most 4]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) workers: Option<String>,

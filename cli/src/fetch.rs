@@ -31,6 +31,9 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
 
 /// What a server calls this program.
+/// What most of what is sent is.
+pub(crate) const JSON: &str = "application/json";
+
 const PROGRAM: &str = concat!("switchboard/", env!("CARGO_PKG_VERSION"));
 
 /// Where to ask, and whom to believe that it is there.
@@ -118,20 +121,23 @@ impl Remote {
         secret: Option<&Secret>,
         bounds: Bounds,
     ) -> Result<Fetched, FetchError> {
-        self.send(Method::POST, Some(json), secret, bounds).await
+        self.send(Method::POST, Some((JSON, json)), secret, bounds).await
     }
 
-    /// Asks by any method, with JSON if it has a body, and with `secret` as the proof of who asks.
+    /// Asks by any method, with what it has in its body and of what type that is, and with `secret` as the proof of who asks.
     pub(crate) async fn send(
         &self,
         method: Method,
-        json: Option<Bytes>,
+        body: Option<(&'static str, Bytes)>,
         secret: Option<&Secret>,
         bounds: Bounds,
     ) -> Result<Fetched, FetchError> {
         let request = self.request(method, secret);
-        let request = if json.is_some() { request.header(CONTENT_TYPE, "application/json") } else { request };
-        self.ask(request.body(Whole(json)), bounds).await
+        let (request, body) = match body {
+            Some((kind, body)) => (request.header(CONTENT_TYPE, kind), Some(body)),
+            None => (request, None),
+        };
+        self.ask(request.body(Whole(body)), bounds).await
     }
 
     fn request(&self, method: Method, secret: Option<&Secret>) -> http::request::Builder {

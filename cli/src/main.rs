@@ -70,7 +70,9 @@ fn main() -> ExitCode {
     let result = match args.command {
         Verb::Serve(typed) => {
             let reload = typed.clone();
-            load(typed).and_then(|config| serve::serve(config, Arc::new(move || load(reload.clone()))))
+            load(typed).and_then(|config| {
+                serve::serve(config, Arc::new(move |content| load(Settings { content, ..reload.clone() })))
+            })
         }
         Verb::Bench(typed) => bench(*typed).map_err(NotStarted::from),
         Verb::Connect(typed) => return connect::connect(typed).unwrap_or_else(report),

@@ -58,7 +58,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 46] = [
+pub(crate) const PAGES: [&str; 50] = [
     "serve",
     "connect",
     "bench",
@@ -76,13 +76,17 @@ pub(crate) const PAGES: [&str; 46] = [
     "admin-motd",
     "admin-remove",
     "admin-bans",
+    "admin-upstreams",
     "admin-revocations",
     "admin-revoke",
     "admin-unrevoke",
+    "admin-room",
+    "admin-purge",
     "admin-ban",
     "admin-unban",
     "admin-close",
     "admin-log",
+    "admin-check",
     "admin-reload",
     "admin-ready",
     "admin-drain",

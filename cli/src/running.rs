@@ -2,6 +2,7 @@
 //!
 //! Everybody shares one. Knows no request: `services/admin` answers those.
 
+use crate::config::Rooms;
 use crate::live::Replaceable;
 use crate::logging::{Filter, LostLines};
 use crate::policy::rules::Rules;
@@ -33,8 +34,8 @@ pub(crate) struct Run {
     listeners: Mutex<Vec<Listening>>,
     reloads: Mutex<Reloaded>,
     /// Whoever asks for a reload waits here for what comes of it.
-    asking: mpsc::Sender<ReloadTold>,
-    asked: Mutex<Option<mpsc::Receiver<ReloadTold>>>,
+    asking: mpsc::Sender<(FileWish, FileTold)>,
+    asked: Mutex<Option<mpsc::Receiver<(FileWish, FileTold)>>>,
     log: Mutex<Logging>,
     /// Names of classes of rooms, at their numbers.
     classes: Mutex<Vec<String>>,
@@ -63,6 +64,7 @@ pub(crate) struct SettingsInForce {
     /// Each value, where it came from, and when it changes; without secrets.
     pub(crate) told: Value,
     pub(crate) rules: Rules,
+    pub(crate) rooms: Rooms,
 }
 
 /// How readings of the file have ended.
@@ -78,8 +80,16 @@ pub(crate) struct Reloaded {
     pub(crate) hash: u64,
 }
 
-/// Where to say what came of a reload: what has changed, or what is wrong.
-pub(crate) type ReloadTold = oneshot::Sender<Result<Vec<String>, Vec<String>>>;
+/// What is to be done with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileWish {
+    Reload,
+    /// This in its place is only looked at.
+    Check(String),
+}
+
+/// Where to say what came of it: what has changed, or would; or what is wrong.
+pub(crate) type FileTold = oneshot::Sender<Result<Vec<String>, Vec<String>>>;
 
 /// Which events are logged.
 #[derive(Debug, Default)]
@@ -197,15 +207,15 @@ impl Run {
         self.listeners.lock().clone()
     }
 
-    /// Has the file read again, and waits for what comes of it; not while somebody else does.
-    pub(crate) async fn reload(&self) -> Option<Result<Vec<String>, Vec<String>>> {
+    /// Has the file read again, or another one looked at, and waits for what comes of it; not while somebody else does.
+    pub(crate) async fn has_file(&self, wish: FileWish) -> Option<Result<Vec<String>, Vec<String>>> {
         let (told, result) = oneshot::channel();
-        self.asking.try_send(told).ok()?;
+        self.asking.try_send((wish, told)).ok()?;
         result.await.ok()
     }
 
-    /// Where reloads are asked for, for whoever does them.
-    pub(crate) fn take_asked(&self) -> Option<mpsc::Receiver<ReloadTold>> {
+    /// Where that is asked for, for whoever does it.
+    pub(crate) fn take_asked(&self) -> Option<mpsc::Receiver<(FileWish, FileTold)>> {
         self.asked.lock().take()
     }
 

@@ -14,7 +14,7 @@ use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use crate::policy::keeper::keep_fresh;
 use crate::print;
-use crate::running::{Listening, ReloadTold, Run};
+use crate::running::{FileTold, FileWish, Listening, Run};
 use crate::services::Shared;
 use crate::steered::Steered;
 use crate::systemd::{HandedOver, Supervisor};
@@ -114,8 +114,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         ..Shared::default()
     };
     server = server.hub(&shared.hub);
-    let load = config.file.is_some().then_some(load);
-    let mut reloads = Reloads::new(in_force, load, &shared, server.handle());
+    let mut reloads = Reloads::new(in_force, load, config.file.is_some(), &shared, server.handle());
     let (open, expiring) = (config.open(), config.rules.expiring(SystemTime::now()));
     leave_out_taken(&mut config);
     let mut places = Vec::new();
@@ -399,10 +398,10 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads, supe
         let signal = tokio::select! {
             signal = signals.next() => Some(signal),
             _ = checks.tick() => None,
-            asking = asked_for(&mut asked) => {
+            (wish, asking) = asked_for(&mut asked) => {
                 tokio::select! {
                     // Whoever has asked may have had enough of waiting.
-                    reloaded = reload(reloads, supervisor) => drop(asking.send(reloaded)),
+                    told = fulfil(wish, reloads, supervisor) => drop(asking.send(told)),
                     signal = signals.next_to_stop() => break signal,
                 }
                 None
@@ -433,6 +432,13 @@ async fn stop(mut signals: Signals, handle: &Handle, reloads: &mut Reloads, supe
     std::future::pending().await
 }
 
+async fn fulfil(wish: FileWish, reloads: &mut Reloads, supervisor: &Supervisor) -> Result<Vec<String>, Vec<String>> {
+    match wish {
+        FileWish::Reload => reload(reloads, supervisor).await,
+        FileWish::Check(content) => reloads.judge(content).await,
+    }
+}
+
 /// Reads the file again, and says meanwhile that it does.
 async fn reload(reloads: &mut Reloads, supervisor: &Supervisor) -> Result<Vec<String>, Vec<String>> {
     supervisor.reloading();
@@ -441,8 +447,8 @@ async fn reload(reloads: &mut Reloads, supervisor: &Supervisor) -> Result<Vec<St
     reloaded
 }
 
-/// Waits until an operator asks for a reload.
-async fn asked_for(asked: &mut Option<mpsc::Receiver<ReloadTold>>) -> ReloadTold {
+/// Waits until an operator asks for something that has to do with the file.
+async fn asked_for(asked: &mut Option<mpsc::Receiver<(FileWish, FileTold)>>) -> (FileWish, FileTold) {
     match asked {
         // The server, which asks, goes on as long as this does.
         Some(asked) => match asked.recv().await {

@@ -1,6 +1,8 @@
 //! What is typed behind `switchboard admin`, and what of the server's interface it is: a method, a path, and what is sent.
 
 use super::shown::{self, Shown};
+use crate::fetch::JSON;
+use bytes::Bytes;
 use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
@@ -22,7 +24,9 @@ const CLOSED_FILTERS: &str = "\
 FILTER is one of
   reason=REASON      as in slow-consumer
   address=NETWORK    as in 10.0.0.0/8
-  limit=N            at most 1000 (100)";
+  name=GLOB          as in 'boiler-*'
+  limit=N            at most 1000 (100)
+  after=ID           those that ended before this one";
 
 const EVENT_FILTERS: &str = "\
 FILTER is one of
@@ -130,6 +134,18 @@ pub(super) enum Action {
         #[arg(long, value_name = "ROOM", value_parser = parse_room)]
         room: RoomName,
     },
+    /// Show one room: its members and its history, what the file says of it, and whether it is kept on disk
+    Room {
+        /// Which
+        #[arg(value_parser = parse_room)]
+        room: RoomName,
+    },
+    /// Forget what was published in a room so far, on disk too; whoever resumes from there is told of a gap
+    Purge {
+        /// Which
+        #[arg(value_parser = parse_room)]
+        room: RoomName,
+    },
     /// List networks that nobody may come from
     Bans,
     /// Let nobody in from a network, and reset whoever is there from it
@@ -188,6 +204,12 @@ pub(super) enum Action {
         #[arg(long = "for", value_name = "DURATION", default_value = "10m", requires = "filter", value_parser = parse_time)]
         time: String,
     },
+    /// Say what another file would change if the server read it; exit code 1 if anything is wrong with it
+    Check {
+        /// The file; - is stdin
+        #[arg(value_name = "FILE", value_parser = parse_content, value_hint = clap::ValueHint::FilePath)]
+        content: String,
+    },
     /// Have the server read its file again, as SIGHUP does; exit code 1, and nothing changes, if anything is wrong with it
     Reload,
     /// Say whether load balancers are to send connections; whoever is connected notices nothing
@@ -201,6 +223,12 @@ pub(super) enum Action {
         #[arg(long, value_name = "DURATION", value_parser = parse_time)]
         grace: Option<String>,
     },
+}
+
+/// What is in a file, which is sent as it is.
+fn parse_content(path: &str) -> Result<String, String> {
+    let read = if path == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
+    read.map_err(|error| error.to_string())
 }
 
 /// A name that somebody can own.
@@ -255,7 +283,8 @@ fn parse_name(text: &str) -> Result<UserName, String> {
 pub(super) struct AdminRequest {
     pub(super) method: Method,
     pub(super) path: String,
-    pub(super) body: Option<Value>,
+    /// With what it is.
+    pub(super) body: Option<(&'static str, Bytes)>,
     pub(super) shown: Shown,
 }
 
@@ -290,6 +319,10 @@ impl Action {
                 let path = format!("/rooms/{}/members/{}", encoded(room.as_str()), encoded(name.as_str()));
                 AdminRequest::act(Method::DELETE, &path, None)
             }
+            Self::Room { room } => AdminRequest::get(format!("/rooms/{}", encoded(room.as_str())), Shown::Fields),
+            Self::Purge { room } => {
+                AdminRequest::act(Method::DELETE, &format!("/rooms/{}/history", encoded(room.as_str())), None)
+            }
             Self::Bans => AdminRequest::get("/bans".to_owned(), Shown::Columns(shown::BANS)),
             Self::Ban { network, time, reason } => {
                 let body = [("network", Some(network)), ("for", time), ("reason", reason)];
@@ -307,6 +340,10 @@ impl Action {
             Self::Log { filter: None, .. } => AdminRequest::get("/log".to_owned(), Shown::Fields),
             Self::Log { filter: Some(filter), time } => {
                 AdminRequest::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
+            }
+            Self::Check { content } => {
+                let body = Some(("application/toml", content.into()));
+                AdminRequest { body, ..AdminRequest::act(Method::POST, "/config/check", None) }
             }
             Self::Reload => AdminRequest::act(Method::POST, "/config/reload", Some(json!({}))),
             Self::Ready { wanted } => {
@@ -329,6 +366,7 @@ impl AdminRequest {
     }
 
     fn act(method: Method, path: &str, body: Option<Value>) -> Self {
+        let body = body.map(|body| (JSON, body.to_string().into()));
         Self { method, path: path.to_owned(), body, shown: Shown::Fields }
     }
 

@@ -62,10 +62,9 @@ impl AdminRemote {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<(&'static str, Bytes)>,
         bounds: Bounds,
     ) -> Result<Fetched, FetchError> {
-        let body = body.map(|body| Bytes::from(body.to_string()));
         self.at(path).send(method, body, self.token.as_ref(), bounds).await
     }
 

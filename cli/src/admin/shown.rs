@@ -53,6 +53,7 @@ pub(super) const CLOSED: Listing = Listing {
         ("TIME", "time"),
         ("REASON", "reason"),
         ("ID", "id"),
+        ("NAME", "name"),
         ("PEER", "peer"),
         ("TRANSPORT", "transport"),
         ("AGE", "age_seconds"),

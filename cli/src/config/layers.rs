@@ -22,6 +22,9 @@ const PREFIX: &str = "SWITCHBOARD_";
 
 const CONFIG: &str = "SWITCHBOARD_CONFIG";
 
+/// What a file is called that was sent to be checked, where none is in force.
+const SENT: &str = "sent";
+
 /// What clients show to servers: no setting, and known here so that one environment can be for both.
 const TOKEN: &str = Secret::VARIABLE;
 
@@ -130,8 +133,9 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Collects what was given.
-    pub(super) fn collect(typed: Settings, environment: &HashMap<String, OsString>) -> Self {
+    pub(super) fn collect(mut typed: Settings, environment: &HashMap<String, OsString>) -> Self {
         let mut layers = Self::default();
+        let content = typed.content.take();
         let file = typed.config.clone().map(|path| (path, SetBy::Flag("--config".to_owned())));
         layers.add_typed(typed);
         for name in names() {
@@ -142,8 +146,11 @@ impl Layers {
             let path = environment.get(CONFIG).filter(|path| !path.is_empty())?;
             Some((path.into(), SetBy::Environment(CONFIG.to_owned())))
         });
+        if content.is_some() && layers.file.is_none() {
+            layers.file = Some((SENT.into(), SetBy::Argument));
+        }
         if let Some((path, set_by)) = layers.file.clone() {
-            match file::read(&path) {
+            match content.map_or_else(|| file::read(&path), Ok) {
                 Ok(text) => layers.add_file(&text, &path),
                 Err(error) => {
                     layers.faults.push(Fault::new(SetBy::File(path), format!("{error} (from {set_by})")));

@@ -124,10 +124,18 @@ impl Rooms {
         Self { defaults, ..self }
     }
 
+    fn applying(&self, room: &RoomName) -> Option<&RoomSettings> {
+        self.sections.iter().find(|section| section.glob.matches(room.as_str(), None))
+    }
+
+    /// The one section that applies to this room, if one does.
+    pub(crate) fn section(&self, room: &RoomName) -> Option<&Glob> {
+        self.applying(room).map(|section| &section.glob)
+    }
+
     /// What is set of this room.
     pub(crate) fn options(&self, room: &RoomName, classes: &Classes) -> RoomOptions {
-        let section = self.sections.iter().find(|section| section.glob.matches(room.as_str(), None));
-        section.map_or(self.defaults, |section| section.options(classes, self.defaults))
+        self.applying(room).map_or(self.defaults, |section| section.options(classes, self.defaults))
     }
 
     /// Those that are there without members.

@@ -109,6 +109,7 @@ fn every_setting_can_come_from_each_origin() {
     let flags = Settings {
         listen: vec!["echo=tcp://127.0.0.1:7".to_owned()],
         config: None,
+        content: None,
         workers: text("7"),
         max_connections: text("70"),
         max_connections_per_address: text("7"),

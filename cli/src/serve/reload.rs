@@ -18,14 +18,15 @@ use std::time::{Duration, SystemTime};
 use switchboard::{Certificates, ClientTrust, Handle, Hub, Limits, Room};
 use tracing::{error, info, warn};
 
-/// Puts settings together again, as at the start.
-pub(crate) type Load = Arc<dyn Fn() -> Result<Config, NotStarted> + Send + Sync>;
+/// Puts settings together again, as at the start; with a text in place of the file, if there is one.
+pub(crate) type Load = Arc<dyn Fn(Option<String>) -> Result<Config, NotStarted> + Send + Sync>;
 
 /// What runs, and can be changed while it does.
 pub(super) struct Reloads {
     in_force: InForce,
+    load: Load,
     /// Without a file there is nothing to read again.
-    load: Option<Load>,
+    has_file: bool,
     hub: Hub,
     /// What the hub asks, if the file says who may do what.
     policy: Option<Arc<FilePolicy>>,
@@ -66,14 +67,27 @@ impl Running {
 impl Reloads {
     /// Has the file hold at a server before anybody comes: its rooms and its bans now and whenever they change, and bans of operators as before
     /// the last end; the rest when it changes.
-    pub(super) fn new(in_force: InForce, load: Option<Load>, shared: &Shared, handle: Handle) -> Self {
+    pub(super) fn new(in_force: InForce, load: Load, has_file: bool, shared: &Shared, handle: Handle) -> Self {
         let Shared { hub, policy, running, audit, access, frame_bytes, .. } = shared;
         let (hub, policy, running) = (hub.clone(), policy.clone(), Arc::clone(running));
         let (audit, access, frame_bytes) = (Arc::clone(audit), Arc::clone(access), frame_bytes.clone());
         let (kept, listeners) = (Vec::new(), Vec::new());
         let classes = Classes::default().with(&in_force.rooms).unwrap_or_default();
-        let mut reloads =
-            Self { in_force, load, hub, policy, kept, classes, running, audit, access, listeners, handle, frame_bytes };
+        let mut reloads = Self {
+            in_force,
+            load,
+            has_file,
+            hub,
+            policy,
+            kept,
+            classes,
+            running,
+            audit,
+            access,
+            listeners,
+            handle,
+            frame_bytes,
+        };
         reloads.set_rooms();
         reloads.running.runs_by(reloads.in_force.hash(), settings(&reloads.in_force));
         ban_as_before(&reloads.handle, reloads.running.steered());
@@ -101,7 +115,7 @@ impl Reloads {
 
     /// Whether it was started with a file, which a hangup reads again and never ends.
     pub(super) fn has_file(&self) -> bool {
-        self.load.is_some()
+        self.has_file
     }
 
     /// How long connections may take to finish.
@@ -128,22 +142,36 @@ impl Reloads {
     }
 
     async fn read(&mut self) -> Result<Vec<String>, Vec<String>> {
-        let Some(load) = self.load.clone() else {
+        if !self.has_file {
             let reloaded = self.reload_certificates();
             self.review_certificates().await;
             return reloaded;
-        };
+        }
+        match self.understood(None).await {
+            Ok(next) => self.take(next).await,
+            Err(faults) => Err(refused(faults)),
+        }
+    }
+
+    /// What a file would change that said this, in place of the one in force; or what is wrong with it. Nothing changes.
+    pub(super) async fn judge(&self, content: String) -> Result<Vec<String>, Vec<String>> {
+        let Changes { live, restart } = self.in_force.changes(&self.understood(Some(content)).await?);
+        Ok(live.into_iter().chain(restart.iter().map(|name| format!("{name} (needs a restart)"))).collect())
+    }
+
+    /// What the file says, or `content` in its place, with all that it names.
+    async fn understood(&self, content: Option<String>) -> Result<InForce, Vec<String>> {
+        let load = Arc::clone(&self.load);
         // Files may be slow, and a signal to stop does not wait for them.
-        let read = tokio::task::spawn_blocking(move || load().map(|config| InForce::of(&config))).await;
-        let faults = match read {
-            Ok(Ok(next)) => return self.take(next).await,
+        let read = tokio::task::spawn_blocking(move || load(content).map(|config| InForce::of(&config))).await;
+        Err(match read {
+            Ok(Ok(next)) => return Ok(next),
             Ok(Err(NotStarted::Faults(faults))) => faults.iter().map(ToString::to_string).collect(),
             Ok(Err(NotStarted::Start(error))) => vec![format!("{error:#}")],
             Ok(Err(NotStarted::Bind(error))) => vec![error.to_string()],
             Ok(Err(NotStarted::Data(error))) => vec![error.to_string()],
             Err(error) => vec![error.to_string()],
-        };
-        Err(refused(faults))
+        })
     }
 
     /// Takes what was read, unless some of it needs a restart.
@@ -319,7 +347,7 @@ impl Reloads {
 }
 
 fn settings(in_force: &InForce) -> SettingsInForce {
-    SettingsInForce { told: in_force.told.clone(), rules: in_force.rules.clone() }
+    SettingsInForce { told: in_force.told.clone(), rules: in_force.rules.clone(), rooms: in_force.rooms.clone() }
 }
 
 /// Has their bans hold again. The file's come behind them, and in their place.
@@ -362,7 +390,8 @@ mod tests {
     #[test]
     fn a_listener_that_was_left_out_moves_no_other_ones_url() {
         let config = Config::load(crate::args::Settings::default(), &HashMap::new(), |_| Vec::new()).expect("sound");
-        let mut reloads = Reloads::new(InForce::of(&config), None, &Shared::default(), Server::new().handle());
+        let load: Load = Arc::new(|_| unreachable!("nothing is read"));
+        let mut reloads = Reloads::new(InForce::of(&config), load, false, &Shared::default(), Server::new().handle());
         let typed: Vec<_> = config.listen.value.iter().map(|endpoint| endpoint.typed.as_str()).collect();
         let bound = typed.iter().skip(1).map(|typed| (*typed, vec![format!("of {typed}")]));
         reloads.bound(bound);

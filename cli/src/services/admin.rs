@@ -137,8 +137,8 @@ impl Admin {
                 Failure::new(ErrorCode::NotAuthorized, "use the Unix socket, or a token with `admin`")
             });
         }
-        if wanted.has_body()
-            && let Some(refusal) = acts::misdeclared(&request)
+        if let Some(expected) = wanted.body()
+            && let Some(refusal) = acts::misdeclared(&request, expected)
         {
             return Ok(refusal);
         }
@@ -192,11 +192,13 @@ impl Admin {
             Wanted::ClearMotd => self.clear_motd(operator).await?,
             Wanted::Announce => self.announce(request, operator).await?,
             Wanted::AnnounceIn(room) => self.announce_in(&room, request, operator).await?,
+            Wanted::Purge(room) => self.purge(&room, operator).await?,
             Wanted::Remove(room, name) => self.remove(&room, &name, operator)?,
             Wanted::Unban(network) => self.unban(&network, operator).await?,
             Wanted::CloseConnection(id) => self.close_connection(id, operator)?,
             Wanted::CloseName(name) => self.close_name(&name, operator)?,
             Wanted::SetLog => self.set_log(request, operator).await?,
+            Wanted::Check => self.check(request, operator).await?,
             Wanted::Reload => self.reload(request, operator).await?,
             Wanted::SetReady => self.set_ready(request, operator).await?,
             Wanted::Drain => self.drain(request, operator).await?,

@@ -337,3 +337,89 @@ fn without_being_asked_for_a_rooms_listener_tells_no_probe() {
     assert_eq!(asked(program.tcp(0), "GET", "/healthz", &[], "").status, 404);
     program.stop();
 }
+
+#[test]
+fn who_has_left_is_found_by_name_and_page_by_page() {
+    let served = Served::start("closed", "rooms=tcp://127.0.0.1:0");
+    for number in 0..6 {
+        let mut came = member(&served.program, 1, &format!("/name boiler-{number}\n/quit\n"));
+        while std::io::BufRead::read_line(&mut came, &mut String::new()).is_ok_and(|count| count > 0) {}
+    }
+    drop(member(&served.program, 1, "/name alice\n"));
+    let listed = |filters: &[&str]| -> Vec<(String, u64)> {
+        let told: serde_json::Value =
+            serde_json::from_str(&served.done(&[&["closed", "--json"], filters].concat())).expect("it is JSON");
+        let ended = told["closed"].as_array().expect("a list").iter();
+        ended
+            .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["id"].as_u64().expect("one")))
+            .collect()
+    };
+    until(|| listed(&[]).len() == 7);
+    let boilers = listed(&["name=BOILER-*"]);
+    let names: Vec<_> = boilers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["boiler-5", "boiler-4", "boiler-3", "boiler-2", "boiler-1", "boiler-0"]);
+    let after = format!("after={}", boilers[1].1);
+    let next: Vec<_> = listed(&["name=boiler-*", &after, "limit=2"]).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(next, ["boiler-3", "boiler-2"]);
+    assert_eq!(listed(&["after=99999"]), []);
+    assert!(served.done(&["closed"]).lines().any(|line| line.contains(" boiler-0 ")));
+    served.program.stop();
+}
+
+#[test]
+fn what_a_room_was_told_is_purged_and_who_comes_back_is_told_of_a_gap() {
+    let served = Served::start("purge", "rooms=tcp://127.0.0.1:0");
+    let mut bob = member(&served.program, 1, "/format json\n/join ops\n");
+    told(&mut bob, "\"you-joined\"");
+    let mut alice = member(&served.program, 1, "/join ops\none\ntwo\n");
+    told(&mut alice, "[ops] you joined");
+    let first = told(&mut bob, "\"text\":\"one\"");
+    told(&mut bob, "\"text\":\"two\"");
+    let room = served.done(&["room", "ops"]);
+    assert!(room.contains("history messages: 2\n") && room.contains("durable: no\n"), "{room}");
+    let answer = served.done(&["purge", "ops"]);
+    assert!(answer.contains("purged: ") && answer.contains("-2"), "{answer}");
+    assert!(served.done(&["room", "ops"]).contains("history messages: 0\n"));
+    let id = first.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
+    let mut back = member(&served.program, 1, &format!("/format json\n/join ops since={id}\n"));
+    let gap = told(&mut back, "\"gap\"");
+    assert!(gap.contains("\"lost\":1"), "{gap}");
+    alice.get_mut().write_all(b"three\n").expect("it takes lines");
+    assert!(told(&mut back, "three").contains("\"seq\":3"), "numbers go on");
+    assert!(served.refused(&["purge", "none"]).contains("there is no room none"));
+    assert_eq!(served.acts(), ["purge ops"]);
+    served.program.stop();
+}
+
+#[test]
+fn another_file_is_judged_and_nothing_changes() {
+    let (file, socket, other) = (Place::new("judged.toml"), Place::new("judged.sock"), Place::new("other.toml"));
+    let listen = format!("listen = [\"admin=unix://{socket}\"]\n");
+    std::fs::write(
+        &*file,
+        format!("{listen}[rooms.\"board.*\"]\nclass = \"boards\"\n[rooms.\"*.x\"]\nanyone = [\"join\"]\n"),
+    )
+    .expect("it is written");
+    let program = Program::of_file(&file, 1);
+    let check = |text: &str| {
+        std::fs::write(&*other, text).expect("it is written");
+        operating::admin(&socket, &["check", &other.to_string()])
+    };
+    assert_eq!(
+        operating::done(check(&std::fs::read_to_string(&*file).expect("it is there"))),
+        "changes: -\nsound: yes"
+    );
+    let told = operating::done(check(&format!("{listen}log = \"warn\"\nworkers = 3\n")));
+    assert!(told.contains("log") && told.contains("workers (needs a restart)"), "{told}");
+    let wrong = check(&format!("{listen}nope = 1\nworkers = \"many\"\n[rooms.ops]\nhistroy-messages = 1\n"));
+    assert_eq!((wrong.code, wrong.log.len()), (Some(1), 3), "{wrong:?}");
+    assert!(wrong.log[0].contains(":2:1: ") && wrong.log.iter().any(|line| line.contains("histroy")), "{wrong:?}");
+    let config = operating::done(operating::admin(&socket, &["config"]));
+    assert!(!config.contains("\"warn\""), "{config}");
+    let ask = |kind: &str| {
+        let stream = std::os::unix::net::UnixStream::connect(&*socket).expect("it listens");
+        asked(stream, "POST", "/config/check", &[kind], &listen).status
+    };
+    assert_eq!((ask("content-type: application/toml"), ask("content-type: text/plain")), (200, 415));
+    program.stop();
+}

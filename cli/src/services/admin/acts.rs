@@ -5,6 +5,7 @@ use super::lists::{no_connection, nobody};
 use super::operator::Operator;
 use super::{Admin, answer, object};
 use crate::logging::check_filter;
+use crate::running::FileWish;
 use crate::web::body;
 use bytes::Bytes;
 use http::StatusCode;
@@ -51,20 +52,28 @@ impl Admin {
     pub(super) async fn reload(&self, request: Request, operator: &Operator) -> Answered {
         Fields::of(request).await?.end()?;
         operator.acted("reload", "");
-        let Some(reloaded) = self.running.reload().await else {
-            return Err(Failure::new(
-                ErrorCode::RateLimited,
-                "the server is starting, ending or reading the file already",
-            ));
-        };
-        Ok(match reloaded {
+        Ok(match self.file(FileWish::Reload).await? {
             Ok(changed) => object(&json!({ "reloaded": true, "changed": changed })),
-            Err(faults) => {
-                let mut response = object(&json!({ "reloaded": false, "faults": faults }));
-                *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-                response
-            }
+            Err(faults) => unprocessable(&json!({ "reloaded": false, "faults": faults })),
         })
+    }
+
+    /// Looks at another file, which is sent, and changes nothing.
+    pub(super) async fn check(&self, mut request: Request, operator: &Operator) -> Answered {
+        let sent = body(&mut request, BODY_BYTES).await?;
+        let text = String::from_utf8(sent.into());
+        let text = text.map_err(|_| Failure::new(ErrorCode::BadArgument, "the body is not UTF-8"))?;
+        operator.acted("check", "");
+        Ok(match self.file(FileWish::Check(text)).await? {
+            Ok(changes) => object(&json!({ "sound": true, "changes": changes })),
+            Err(faults) => unprocessable(&json!({ "sound": false, "faults": faults })),
+        })
+    }
+
+    async fn file(&self, wish: FileWish) -> Result<Result<Vec<String>, Vec<String>>, Failure> {
+        let busy =
+            || Failure::new(ErrorCode::RateLimited, "the server is starting, ending or reading the file already");
+        self.running.has_file(wish).await.ok_or_else(busy)
     }
 
     pub(super) fn log(&self) -> Value {
@@ -109,14 +118,20 @@ impl Admin {
     }
 }
 
-/// Why a body is not read: it is not said to be JSON.
-pub(super) fn misdeclared(request: &Request) -> Option<Response> {
+fn unprocessable(told: &Value) -> http::Response<Bytes> {
+    let mut response = object(told);
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    response
+}
+
+/// Why a body is not read: it is not said to be what it has to be, which no form of a page can say.
+pub(super) fn misdeclared(request: &Request, expected: &str) -> Option<Response> {
     let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let declared = declared.split(';').next().unwrap_or_default().trim();
-    if declared.eq_ignore_ascii_case("application/json") {
+    if declared.eq_ignore_ascii_case(expected) {
         return None;
     }
-    let failure = Failure::new(ErrorCode::BadArgument, "the body has to be declared as application/json");
+    let failure = Failure::new(ErrorCode::BadArgument, format!("the body has to be declared as {expected}"));
     let mut response = answer::refusal(&failure, None);
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Some(response.into())

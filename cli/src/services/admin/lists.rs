@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::policy::Principal;
 use switchboard::{
-    ClosedInfo, ConnectionId, ConnectionInfo, NamedAfter, NamedConnection, RoomInfo, RoomName, UserName,
+    ClosedInfo, ConnectionId, ConnectionInfo, Glob, NamedAfter, NamedConnection, RoomInfo, RoomName, UserName,
 };
 
 /// Copied in one step: below a millisecond.
@@ -157,7 +157,10 @@ impl Admin {
     /// Those who have left lately.
     pub(super) async fn closed(&self, page: &ClosedPage) -> String {
         let closed = self.handle.connections().closed(ClosedPage::LOOKED_AT);
-        let taken = closed.iter().filter(|closed| page.takes(closed)).take(page.limit);
+        let is_before = |closed: &&ClosedInfo| page.after.is_some_and(|after| closed.id != after);
+        // Of one that is forgotten, all that ended before it are too.
+        let behind = closed.iter().skip_while(is_before).skip(usize::from(page.after.is_some()));
+        let taken = behind.filter(|closed| page.takes(closed)).take(page.limit);
         written("closed", taken.map(ended), None).await
     }
 
@@ -189,8 +192,19 @@ impl Admin {
         written("rooms", told, Some(("total", self.hub.metrics().rooms))).await
     }
 
+    /// With what the file says of it, and whether it is kept on disk.
     pub(super) fn one_room(&self, name: &RoomName) -> Result<Value, Failure> {
-        self.hub.room_info(name).map(|info| room(&info)).ok_or_else(|| no_room(name))
+        let info = self.hub.room_info(name).ok_or_else(|| no_room(name))?;
+        let settings = self.running.settings();
+        let sections = settings.rules.sections.iter().filter(|section| section.rooms.matches(name.as_str(), None));
+        let called = |glob: &Glob| format!("rooms.\"{glob}\"");
+        let classes = self.running.classes();
+        let mut told = room(&info);
+        told["durable"] = json!(info.is_durable);
+        told["class"] = json!(info.class.and_then(|class| classes.get(class.number())));
+        told["settings"] = json!(settings.rooms.section(name).map(called));
+        told["rights"] = sections.map(|section| called(&section.rooms)).collect();
+        Ok(told)
     }
 }
 
@@ -271,6 +285,8 @@ fn ended(info: &ClosedInfo) -> Value {
         "id": u64::from(info.id),
         "reason": info.reason.code(),
         "time": shown(info.time),
+        "name": info.name,
+        "user": info.user,
         "peer": info.peer.to_string(),
         "via": info.via.map(|via| via.ip().to_string()),
         "transport": info.transport,

@@ -89,6 +89,15 @@ impl Admin {
         Ok(object(&json!({ "room": name.to_string(), "removed": member.to_string() })))
     }
 
+    /// Forgets what was published there so far.
+    pub(super) async fn purge(&self, name: &RoomName, operator: &Operator) -> Answered {
+        let purging = self.room_called(name)?.purge();
+        // Before it is done: whoever asks may be gone by then.
+        operator.acted("purge", name.as_str());
+        let last = purging.await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?;
+        Ok(object(&json!({ "room": name.to_string(), "purged": last.to_string() })))
+    }
+
     /// A text of one line, no longer than any other.
     pub(super) fn announcement(&self, body: &mut Fields) -> Result<String, Failure> {
         let text = body.take("text", |value| value.as_str().map(str::to_owned), "a text")?;

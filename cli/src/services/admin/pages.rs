@@ -35,6 +35,9 @@ pub(super) struct ConnectionPage {
 pub(super) struct ClosedPage {
     reason: Option<CloseReason>,
     network: Option<IpNetwork>,
+    name: Option<Glob>,
+    /// Those that ended before this one.
+    pub(super) after: Option<ConnectionId>,
     pub(super) limit: usize,
 }
 
@@ -135,12 +138,17 @@ impl ClosedPage {
         Ok(Self {
             reason: query.take("reason", reason)?,
             network: query.take("address", network)?,
+            name: query.take("name", parsed_glob)?,
+            after: query.take("after", |text| Ok((number(text, 0, usize::MAX)? as u64).into()))?,
             limit: query.page()?,
         })
     }
 
     pub(super) fn takes(&self, info: &ClosedInfo) -> bool {
-        self.reason.is_none_or(|reason| reason == info.reason) && is_from(self.network, &info.peer)
+        let is_called = |glob: &Glob| info.name.as_ref().is_some_and(|name| glob.matches(name, None));
+        self.reason.is_none_or(|reason| reason == info.reason)
+            && is_from(self.network, &info.peer)
+            && self.name.as_ref().is_none_or(is_called)
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) enum Wanted {
     ClearMotd,
     AnnounceIn(RoomName),
     Remove(RoomName, UserName),
+    Purge(RoomName),
     Name(UserName),
     CloseName(UserName),
     Log,
@@ -49,6 +50,7 @@ pub(super) enum Wanted {
     Ban,
     Unban(IpNetwork),
     SetLog,
+    Check,
     Reload,
     SetReady,
     Drain,
@@ -102,11 +104,13 @@ impl Wanted {
             | Self::ClearMotd
             | Self::AnnounceIn(_)
             | Self::Remove(..)
+            | Self::Purge(_)
             | Self::Revoke
             | Self::Reinstate(_)
             | Self::Ban
             | Self::Unban(_)
             | Self::SetLog
+            | Self::Check
             | Self::Reload
             | Self::SetReady
             | Self::Drain => Clearance::Act,
@@ -116,26 +120,27 @@ impl Wanted {
     /// The room that it changes, if that is all: whoever moderates it may do that too.
     pub(super) fn room_alone(&self) -> Option<&RoomName> {
         match self {
-            Self::AnnounceIn(room) | Self::Remove(room, _) => Some(room),
+            Self::AnnounceIn(room) | Self::Remove(room, _) | Self::Purge(room) => Some(room),
             _ => None,
         }
     }
 
-    /// Whether it has a body, which is an object.
-    pub(super) fn has_body(&self) -> bool {
-        matches!(
-            self,
+    /// What its body is, if it has one.
+    pub(super) fn body(&self) -> Option<&'static str> {
+        match self {
+            Self::Check => Some("application/toml"),
             Self::Can
-                | Self::Announce
-                | Self::SetMotd
-                | Self::AnnounceIn(_)
-                | Self::Revoke
-                | Self::Ban
-                | Self::SetLog
-                | Self::Reload
-                | Self::SetReady
-                | Self::Drain
-        )
+            | Self::Announce
+            | Self::SetMotd
+            | Self::AnnounceIn(_)
+            | Self::Revoke
+            | Self::Ban
+            | Self::SetLog
+            | Self::Reload
+            | Self::SetReady
+            | Self::Drain => Some("application/json"),
+            _ => None,
+        }
     }
 }
 
@@ -155,6 +160,7 @@ pub(super) const PATHS: &[&str] = &[
     "/rooms",
     "/rooms/{room}",
     "/rooms/{room}/announcements",
+    "/rooms/{room}/history",
     "/rooms/{room}/members/{name}",
     "/announcements",
     "/motd",
@@ -167,6 +173,7 @@ pub(super) const PATHS: &[&str] = &[
     "/revocations",
     "/revocations/{id}",
     "/log",
+    "/config/check",
     "/config/reload",
     "/ready",
     "/drain",
@@ -187,11 +194,12 @@ pub(super) fn allowed(path: &str) -> Option<&'static str> {
         ("/motd", _) => Some("DELETE, GET, HEAD, OPTIONS, PUT"),
         ("/log", _) => Some("GET, HEAD, OPTIONS, PUT"),
         ("/bans" | "/revocations", _) => Some("GET, HEAD, OPTIONS, POST"),
-        (_, ["bans" | "revocations", _] | ["rooms", _, "members", _]) => Some("DELETE, OPTIONS"),
-        ("/ready", _) => Some("PUT, OPTIONS"),
-        ("/drain" | "/can" | "/announcements" | "/config/reload", _) | (_, ["rooms", _, "announcements"]) => {
-            Some("POST, OPTIONS")
+        (_, ["bans" | "revocations", _] | ["rooms", _, "members", _] | ["rooms", _, "history"]) => {
+            Some("DELETE, OPTIONS")
         }
+        ("/ready", _) => Some("PUT, OPTIONS"),
+        ("/drain" | "/can" | "/announcements" | "/config/check" | "/config/reload", _)
+        | (_, ["rooms", _, "announcements"]) => Some("POST, OPTIONS"),
         _ => assets::part(path).map(|_| READ),
     }
 }
@@ -252,6 +260,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         ("/revocations", _) => Wanted::Revocations(RevocationPage::parse(query)?),
         (_, ["revocations", id]) => Wanted::Reinstate(decoded(id)?),
         (_, ["bans", network]) => Wanted::Unban(parsed(&decoded(network)?)?),
+        ("/config/check", _) => Wanted::Check,
         ("/config/reload", _) => Wanted::Reload,
         ("/ready", _) => Wanted::SetReady,
         ("/drain", _) => Wanted::Drain,
@@ -261,6 +270,7 @@ fn wanted(method: &Method, path: &str, query: &mut Query) -> Result<Wanted, Fail
         }
         (_, ["rooms", room]) => Wanted::Room(parsed(&decoded(room)?)?),
         (_, ["rooms", room, "announcements"]) => Wanted::AnnounceIn(parsed(&decoded(room)?)?),
+        (_, ["rooms", room, "history"]) => Wanted::Purge(parsed(&decoded(room)?)?),
         (_, ["rooms", room, "members", name]) => Wanted::Remove(parsed(&decoded(room)?)?, named(name)?),
         (_, ["names", name]) => {
             let name = named(name)?;
