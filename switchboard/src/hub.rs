@@ -5,6 +5,7 @@
 //! Lock order: the hub's maps, a room, a worker's inbox; or a link, then a tick's dirty list, or a room whose past it is told.
 //! Nothing is taken behind the last of each, and no room's lock is held while a link's is taken.
 
+mod batch;
 pub(crate) mod building;
 pub(crate) mod counts;
 mod deliver;

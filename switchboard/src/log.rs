@@ -8,7 +8,9 @@ mod sqlite;
 
 #[cfg(feature = "sqlite")]
 pub(crate) use crate::hub::log::BESIDE;
-pub use crate::hub::log::{Cursor, Done, LogError, PageLimit, Retention, RoomLog, StoredRoom};
+pub use crate::hub::log::{
+    Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedMessage, SharedRoom, StoredRoom, Submission,
+};
 #[cfg(feature = "nats")]
 pub use nats::{
     CredentialsError, NATS_PROFILES, NatsCredentials, NatsEngine, NatsError, NatsMetrics, NatsOptions, NatsProfile,

@@ -16,6 +16,7 @@ mod policies;
 mod presence;
 mod resuming;
 mod sessions;
+mod shared;
 mod unnamed;
 mod wills;
 

@@ -1,6 +1,7 @@
 //! What rooms and other connections send to one member. The worker's tick delivers; nothing here waits.
 
-use super::fanout::{Batch, Subscriber};
+use super::batch::Batch;
+use super::fanout::Subscriber;
 use super::posting::{Encoded, Kind};
 use super::repeats::Repeats;
 use super::replay::Missed;
@@ -10,7 +11,7 @@ use crate::link::outbox::{Flushed, Outbox};
 use crate::link::{ConnectionId, Link};
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Notice, RoomName};
+use switchboard_proto::{CloseReason, Epoch, Notice, RoomName};
 
 impl Subscriber {
     /// Delivers a batch of its room's: in one write if nothing is queued, else behind what is. Says whether something waits by
@@ -123,6 +124,15 @@ impl Subscriber {
             waiting.replay(replay, self.encoding.clone());
         }
         link.queued();
+    }
+
+    /// Tells the member that its room has another incarnation; ends it if that cannot be told.
+    pub(super) fn reset(&self, room: &RoomName, epoch: Epoch) {
+        if self.encoding.tells().resets {
+            self.tell(&Notice::Reset { room: room.clone(), epoch });
+        } else if self.overflow != Overflow::Conflate {
+            self.link.end(CloseReason::SlowConsumer);
+        }
     }
 
     /// Tells the member of messages that it lost; ends it if that cannot be told.

@@ -46,12 +46,27 @@ pub(super) struct Durable {
     underway: Vec<Unconfirmed>,
     waiting: Vec<Unconfirmed>,
     bytes: usize,
+    /// Where others append to the log too.
+    pub(super) sharing: Option<Box<Sharing>>,
+}
+
+/// How far a room is whose log others append to.
+#[derive(Default)]
+pub(super) struct Sharing {
+    /// Its history is there.
+    pub(super) is_open: bool,
+    /// Of those under way, how many are shown: the log takes them in their order.
+    shown: Vec<bool>,
+    /// Somebody waits until it is open.
+    pub(super) opened: Arc<Notify>,
 }
 
 /// What is to be handed to the log.
 pub(super) struct Handover {
     pub(super) after: MessageId,
     pub(super) messages: Vec<Arc<Message>>,
+    /// Where others append too: the membership that does not get each.
+    pub(super) memberships: Vec<u64>,
 }
 
 impl Durable {
@@ -81,7 +96,31 @@ impl Durable {
             Arc::clone(&one.message)
         };
         let messages = self.underway.iter_mut().zip(numbers).map(numbered).collect();
-        Some(Handover { after: last, messages })
+        let mut memberships = Vec::new();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.shown = vec![false; self.underway.len()];
+            memberships.extend(self.underway.iter().map(|one| one.except.own().map_or(0, |member| member.0)));
+        }
+        Some(Handover { after: last, messages, memberships })
+    }
+
+    /// Whether its history is there, if others append to its log too.
+    pub(super) fn is_open(&self) -> bool {
+        self.sharing.as_ref().is_none_or(|sharing| sharing.is_open)
+    }
+
+    /// The log has given this number to the one at `place` of those under way. Says who does not get it.
+    pub(super) fn numbered(&mut self, place: usize, message: &Arc<Message>) -> Option<Except> {
+        let sharing = self.sharing.as_mut()?;
+        *sharing.shown.get_mut(place)? = true;
+        let one = self.underway.get_mut(place)?;
+        one.message = Arc::clone(message);
+        Some(one.except)
+    }
+
+    /// Which of those under way are shown by now, where others append too.
+    pub(super) fn shown(&mut self) -> Option<Vec<bool>> {
+        self.sharing.as_mut().map(|sharing| std::mem::take(&mut sharing.shown))
     }
 
     /// The log has answered: what was under way is not any more.

@@ -4,23 +4,20 @@
 //! locked. Postings that stand behind each other are joined into one batch per encoding, and a member that owes nothing
 //! gets the whole batch in one write, straight from the shared bytes: nothing is queued, allocated or copied for it.
 
+use super::batch::Batch;
 use super::deliver::tell;
 use super::encoding::MemberEncoding;
-use super::posting::{Encoded, Except, Kind, MembershipId, Posting};
+use super::posting::{MembershipId, Posting};
 use super::repeats::Repeats;
 use super::replay::Missed;
 use super::room::{Overflow, RoomId};
 use super::unsaid::{Silence, Unsaid};
-use super::waiting::Frame;
 use crate::link::{ConnectionId, Link};
 use crate::turn::{CALL_BYTES, Turn};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use switchboard_proto::{CloseReason, Format, Rights, RoomName};
-
-/// Bytes of a batch: what a socket takes at once, and all that one partial write can leave undivided.
-const BATCH_BYTES: usize = 64 << 10;
+use switchboard_proto::{CloseReason, Epoch, Format, Rights, RoomName};
 
 /// Frames for one connection alone that keep their place in front of what is posted behind them, in each tick: before each of them
 /// all rooms are delivered, as far as they have come. Those that follow come behind all.
@@ -56,6 +53,11 @@ pub(super) enum Operation {
         room: RoomId,
         from_seq: u64,
         lost: u64,
+    },
+    /// The room has another incarnation from here on.
+    Reset {
+        room: RoomId,
+        epoch: Epoch,
     },
     Resume {
         room: RoomId,
@@ -102,6 +104,7 @@ impl Operation {
             | Self::Leave { room, .. }
             | Self::Presence { room, .. }
             | Self::Lost { room, .. }
+            | Self::Reset { room, .. }
             | Self::Resume { room, .. }
             | Self::Reform { room, .. }
             | Self::Hear { room, .. } => Some(*room),
@@ -190,6 +193,7 @@ impl LocalRooms {
                         Operation::Lost { room, from_seq, lost } => {
                             self.lose(room, from_seq, lost, repeats, turn).await;
                         }
+                        Operation::Reset { room, epoch } => Box::pin(self.reset(room, epoch, turn)).await,
                         change => self.change(change, repeats),
                     }
                 }
@@ -225,6 +229,14 @@ impl LocalRooms {
         let Some(room) = self.rooms.get(&id) else { return };
         for member in room.present() {
             member.lose(&room.name, lost, from_seq, repeats);
+            turn.spend(CALL_BYTES).await;
+        }
+    }
+
+    async fn reset(&self, id: RoomId, epoch: Epoch, turn: &mut Turn) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        for member in room.present() {
+            member.reset(&room.name, epoch);
             turn.spend(CALL_BYTES).await;
         }
     }
@@ -289,9 +301,11 @@ impl LocalRooms {
                 let Some(hearing) = self.member(id, member) else { return };
                 hearing.encoding.hear(rights);
             }
-            Operation::Post { .. } | Operation::Direct { .. } | Operation::Presence { .. } | Operation::Lost { .. } => {
-                unreachable!("no member changes by that")
-            }
+            Operation::Post { .. }
+            | Operation::Direct { .. }
+            | Operation::Presence { .. }
+            | Operation::Lost { .. }
+            | Operation::Reset { .. } => unreachable!("no member changes by that"),
         }
     }
 
@@ -397,86 +411,5 @@ impl LocalRoom {
             rest.drain(..taken);
         }
         silences
-    }
-}
-
-/// Postings in one encoding, as one piece of memory.
-pub(super) struct Batch {
-    pub(super) encoding: MemberEncoding,
-    pub(super) bytes: Bytes,
-    pub(super) frames: Vec<Frame>,
-    /// How many of those are messages.
-    pub(super) messages: u64,
-    /// The same frames one by one: what waits for a slow member keeps no more than itself alive.
-    pieces: Vec<Bytes>,
-    /// How many postings it covers, those without a frame included.
-    postings: usize,
-    /// Whose own messages are in it.
-    excepted: Vec<MembershipId>,
-    /// Something in it is for no group that relays nothing.
-    is_split: bool,
-    /// What is behind it could not be encoded, and ends those who would get it.
-    panicked: Option<Arc<Posting>>,
-    /// The numbers of messages that have no frame, and who would not get them.
-    unsaid: Vec<(u64, Except)>,
-}
-
-impl Batch {
-    /// Joins as many of `postings` as fit, at least one.
-    fn new<'a>(encoding: MemberEncoding, postings: impl Iterator<Item = &'a Arc<Posting>>) -> Self {
-        let (bytes, frames, pieces, (excepted, is_split), (panicked, unsaid)) = Default::default();
-        let mut batch =
-            Self { encoding, bytes, frames, messages: 0, pieces, postings: 0, excepted, is_split, panicked, unsaid };
-        let mut length = 0;
-        for posting in postings {
-            match posting.encoded(&batch.encoding) {
-                Encoded::Frame(piece) => {
-                    if !batch.pieces.is_empty() && length + piece.len() > BATCH_BYTES {
-                        break;
-                    }
-                    let frame = Frame {
-                        start: length,
-                        end: length + piece.len(),
-                        kind: posting.kind(),
-                        except: posting.except,
-                    };
-                    length = frame.end;
-                    batch.messages += u64::from(frame.kind.is_message());
-                    batch.frames.push(frame);
-                    batch.pieces.push(piece);
-                }
-                Encoded::Panicked => {
-                    batch.postings += 1;
-                    batch.panicked = Some(Arc::clone(posting));
-                    break;
-                }
-                Encoded::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
-            }
-            batch.postings += 1;
-            batch.excepted.extend(posting.except.own());
-            batch.is_split |= posting.except.is_for_no_group();
-        }
-        batch.excepted.sort_unstable();
-        batch.excepted.dedup();
-        batch.bytes = if let [piece] = &batch.pieces[..] { piece.clone() } else { batch.pieces.concat().into() };
-        batch
-    }
-
-    /// What it took to make, as a turn counts it.
-    fn work(&self) -> usize {
-        self.bytes.len() + self.postings * size_of::<Posting>()
-    }
-
-    /// Whether `member` gets all of it.
-    pub(super) fn is_whole_for(&self, member: MembershipId) -> bool {
-        self.excepted.binary_search(&member).is_err() && !(self.is_split && member.is_split())
-    }
-
-    /// What a member gets of it, from byte `written` on, as single frames.
-    pub(super) fn frames_for(&self, member: MembershipId, written: usize) -> impl Iterator<Item = (Kind, Bytes)> {
-        let frames = self.frames.iter().zip(&self.pieces);
-        frames
-            .filter(move |(frame, _)| !frame.except.holds(member) && frame.start >= written)
-            .map(|(frame, piece)| (frame.kind, piece.clone()))
     }
 }

@@ -61,6 +61,62 @@ pub trait RoomLog: Send + Sync + 'static {
     /// # Errors
     /// It does not, and why.
     fn health(&self) -> Result<(), LogError>;
+
+    /// Itself, if other processes append to it too. Then rooms are opened, published to and shown by what [`SharedLog`] says, and nothing is
+    /// [appended](Self::append) to it otherwise.
+    fn shared(&self) -> Option<&dyn SharedLog> {
+        None
+    }
+}
+
+/// A log that other processes append to as well: it gives each message its number, and tells what there is, whoever has published it.
+///
+/// Nothing here waits.
+pub trait SharedLog: Send + Sync + 'static {
+    /// Opens a room: has `sink` told of its history, then of all that is appended, in order. `key` is another one each time.
+    fn open(&self, room: &RoomName, key: u64, sink: Arc<dyn SharedRoom>);
+
+    /// The room that was opened by this key needs to be told nothing any more.
+    fn close(&self, room: &RoomName, key: u64);
+
+    /// Publishes to an open room, in this order. Each message gets its number from the log, and is told to the sink as everybody else's is;
+    /// `done` is called behind the last of them. If it gets an error, those that were not told to the sink have failed.
+    fn publish(&self, room: &RoomName, key: u64, batch: Vec<Submission>, done: Done<()>);
+
+    /// `done` is called once all is told that the log has of the room now.
+    fn catch_up(&self, room: &RoomName, key: u64, done: Done<()>);
+}
+
+/// A message on its way to a log that gives it its number.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What it says; its id means nothing yet.
+    pub message: Arc<Message>,
+    /// The membership that does not get it, among all of the process; 0 if all do.
+    pub membership: u64,
+}
+
+/// A message as a shared log has it.
+#[derive(Debug, Clone)]
+pub struct SharedMessage {
+    /// With its number.
+    pub message: Arc<Message>,
+    /// The membership of this process that does not get it, or 0.
+    pub membership: u64,
+    /// Which of the batch under way it is, counted from 0; none if it is another process's.
+    pub place: Option<usize>,
+}
+
+/// A room of a hub, as a shared log tells it of what happens. It takes short locks, and never waits.
+pub trait SharedRoom: Send + Sync {
+    /// What is shown next is behind this point. Where that is another incarnation, members are told.
+    fn begins(&self, at: MessageId);
+
+    /// These were appended, in this order. Where numbers are missing between them and those before, the messages are gone.
+    fn shows(&self, messages: Vec<SharedMessage>);
+
+    /// All is told that the log had when the room was opened.
+    fn opened(&self);
 }
 
 /// A room as a log has it.

@@ -55,6 +55,9 @@ pub enum JoinError {
     /// The session has no connection to deliver to.
     #[error("there is no connection to deliver to")]
     NoConnection,
+    /// The log that keeps the room has not told of it yet, or not of the message that is known. It may later.
+    #[error("the room is not there yet; try again later")]
+    Unavailable,
     /// Messages after the one that it has are gone, and its encoding cannot report that, as with raw payloads.
     #[error("some messages after {since} are gone, and raw payloads cannot say so")]
     Gone {

@@ -8,6 +8,7 @@ mod keeping;
 mod members;
 mod options;
 mod past;
+mod sharing;
 
 pub(super) use past::PastRead;
 
@@ -15,13 +16,13 @@ pub(super) use options::RoomFigures;
 pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;
-use super::door::{self, Behind, Members, Newest, Page, Pass, Past, Published};
+use super::door::{self, Behind, Members, Newest, Page, Pass, Published};
 use super::durable::Durable;
 use super::encoding::{Encodings, MemberEncoding, Tells};
 use super::fanout::Operation;
 use super::holding::Holding;
 use super::inbox::Inbox;
-use super::log::{LogError, PageLimit, StoredRoom};
+use super::log::StoredRoom;
 use super::membership::JoinError;
 use super::posting::{Except, MembershipId, News, Posting};
 use super::presence::Presence;
@@ -179,7 +180,7 @@ impl RoomInner {
             }
             _ => None,
         };
-        Arc::new(Self {
+        let room = Arc::new(Self {
             id: RoomId(id),
             // Nobody comes by a name that it has not: whoever has it may do everything.
             is_governed: name.is_some() && holding.governance.is_some(),
@@ -200,7 +201,9 @@ impl RoomInner {
                 presence: Presence::default(),
                 allowance: None,
             }),
-        })
+        });
+        room.share();
+        room
     }
 
     /// Gives `payload` its place in the order, and sends it on its way to every member but its author, unless that one wants an
@@ -339,7 +342,7 @@ impl RoomInner {
     ) -> Result<Missed, JoinError> {
         let may_read = rights.contains(Rights::HISTORY);
         // Whoever cannot be told of gaps goes back as far as memory, where it is known that there are none.
-        let deep = (state.durable.is_some() && tells.gaps).then_some(link);
+        let deep = (state.is_deep() && tells.gaps).then_some(link);
         let (after, notice) = match (may_read, deep) {
             (false, _) => state.shown.unread(since, &self.name),
             (true, None) => state.shown.missed(since, &self.name),
@@ -411,10 +414,16 @@ impl RoomState {
     fn member_count(&self) -> usize {
         self.named.len() + self.unnamed
     }
+
+    /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
+    fn is_deep(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.sharing.is_none())
+    }
 }
 
 impl Drop for RoomInner {
     fn drop(&mut self) {
+        self.unshare();
         let log = &self.state.get_mut().shown;
         self.holding.grow(-log.bytes().cast_signed());
         self.holding.counts.kept(log.len(), 0);
@@ -502,38 +511,6 @@ impl Room {
     /// ```
     pub fn page(&self, since: MessageId, limit: usize) -> Page {
         door::list(Behind { room: &self.0, since, limit })
-    }
-
-    /// As [`page`](Self::page), as far back as the room's [log](crate::log) goes: what is not in memory is read from it. Without a log it is
-    /// ready at once. Whoever knows another incarnation gets the newest, as many as memory may keep.
-    ///
-    /// # Errors
-    /// The log cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Safe: nothing is lost by a page that nobody waits for.
-    pub fn past(
-        &self,
-        since: MessageId,
-        limit: PageLimit,
-    ) -> impl Future<Output = Result<Page, LogError>> + Send + use<> {
-        door::list(Past { room: &self.0, since, limit })
-    }
-
-    /// The point before its newest messages, as many as it may keep in memory; [`past`](Self::past) gets them from there, from the log too.
-    pub fn before_recent(&self) -> MessageId {
-        self.0.before_recent(&self.0.state.lock())
-    }
-
-    /// Whether a [log](crate::log) keeps it.
-    pub fn is_durable(&self) -> bool {
-        self.0.state.lock().durable.is_some()
-    }
-
-    /// Whether the [log](crate::log) that keeps it, if one does, takes what is published now, as far as is known: for who cannot wait to be
-    /// told by a [`Publication`].
-    pub fn is_available(&self) -> bool {
-        !self.is_durable() || self.0.log().health().is_ok()
     }
 
     /// The point before the last `count` messages that it keeps; [`page`](Self::page) gets them from there.

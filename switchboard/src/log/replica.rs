@@ -12,10 +12,13 @@ mod engine;
 mod envelope;
 #[cfg(test)]
 mod judge;
+mod memory;
 #[cfg(test)]
 mod model_log;
 mod pending;
 mod reading;
+mod serving;
+mod shared;
 #[cfg(test)]
 mod simulation;
 
@@ -25,8 +28,10 @@ pub use envelope::{
     ENVELOPE_BYTES, ENVELOPE_ENTRIES, EnvelopeError, EnvelopeToken, FORMAT, Incarnation, LogEntry, LogEnvelope,
     Position, Tail,
 };
+pub use memory::{MemoryEngine, MemoryLog};
 pub use pending::{PendingFull, Ticket};
 pub use reading::LogEnd;
+pub use shared::{ReplicatedLog, ReplicatedOptions};
 
 use bytes::Bytes;
 use chain::{Chain, Fit};

@@ -268,6 +268,7 @@ pub(super) fn unjoined(error: JoinError) -> Failure {
         JoinError::Gone { .. } => ErrorCode::Gone,
         JoinError::RoomFull { .. } => ErrorCode::RoomFull,
         JoinError::NotAllowed => ErrorCode::NotAllowed,
+        JoinError::Unavailable => ErrorCode::Unavailable,
         _ => ErrorCode::TooManyRooms,
     };
     Failure::new(code, error.to_string())

@@ -3,7 +3,7 @@
 use super::{RoomInner, RoomState};
 use crate::hub::door::Published;
 use crate::hub::durable::{Handover, Unconfirmed};
-use crate::hub::log::{LogError, RoomLog};
+use crate::hub::log::{LogError, RoomLog, Submission};
 use crate::hub::membership::PublishError;
 use crate::hub::posting::Except;
 use crate::hub::publication::{Confirmation, Publication};
@@ -87,13 +87,18 @@ impl RoomInner {
     pub(in crate::hub) fn sleeps(&self) -> Option<MessageId> {
         let state = self.state.lock();
         let last = state.shown.last();
-        (state.durable.is_some() && last.seq > 0).then_some(last)
+        (state.is_deep() && last.seq > 0).then_some(last)
     }
 
     /// Asks the log to keep the next batch, if there is one. No lock is held: it may be told of others meanwhile.
     fn hand_over(self: &Arc<Self>, batch: Option<Handover>) {
-        let Some(Handover { after, messages }) = batch else { return };
+        let Some(Handover { after, messages, memberships }) = batch else { return };
         let mut handed = Handed(Some(Arc::clone(self)));
+        if let Some(shared) = self.log().shared() {
+            let submission = |(message, membership)| Submission { message, membership };
+            let batch = messages.into_iter().zip(memberships).map(submission).collect();
+            return shared.publish(&self.name, self.id.0, batch, Box::new(move |kept| handed.answer(kept)));
+        }
         self.log().append(&self.name, after, messages, Box::new(move |kept| handed.answer(kept.map(drop))));
     }
 
@@ -102,8 +107,9 @@ impl RoomInner {
         let mut state = self.state.lock();
         let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
         let answered = durable.answered(&self.holding.unsettled);
+        let shown = durable.shown();
         let mut behind = None;
-        if kept.is_ok() {
+        if kept.is_ok() && shown.is_none() {
             for one in &answered {
                 behind = self.show(&mut state, Arc::clone(&one.message), one.except).cloned().or(behind);
             }
@@ -112,8 +118,9 @@ impl RoomInner {
         let next = state.durable.as_mut().and_then(|durable| durable.next(last));
         drop(state);
         self.hand_over(next);
-        for one in answered {
-            self.confirm(one, kept.is_ok(), class, behind.as_ref());
+        for (place, one) in answered.into_iter().enumerate() {
+            let is_kept = shown.as_ref().map_or(kept.is_ok(), |shown| shown.get(place) == Some(&true));
+            self.confirm(one, is_kept, class, behind.as_ref());
         }
     }
 

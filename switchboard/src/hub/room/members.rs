@@ -36,6 +36,7 @@ impl RoomInner {
         let tick = &link.tick;
         let mut state = self.state.lock();
         state.has_place()?;
+        state.is_ready_for(join.since)?;
         self.forget_old(&mut state);
         // Under the lock, so that a room's members come in the order of their numbers.
         let id = MembershipId::new(NEXT.fetch_add(1, Ordering::Relaxed), link.listener.horizon);
@@ -88,6 +89,7 @@ impl RoomInner {
         if self.is_governed && !state.has(member) || state.has_removed(member) {
             return Err(JoinError::NotAllowed);
         }
+        state.is_ready_for(Some(since))?;
         self.forget_old(&mut state);
         // A member without a name has its encoding for good.
         let encoding = state.named.get(member).map(|session| session.encoding());

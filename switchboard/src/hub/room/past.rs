@@ -1,7 +1,7 @@
 //! A room's past as far as its log goes. What is in memory is there at once; what is older is asked of the log, a page at a time.
 
 use super::{Room, RoomInner, RoomState};
-use crate::hub::door::{Page, Pass};
+use crate::hub::door::{self, Page, Pass, Past};
 use crate::hub::log::{BESIDE, Cursor, LogError, PageLimit};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl RoomInner {
         self.forget_old(&mut state);
         let (after, notice) = self.missed_in_log(&state, since);
         let last = state.shown.last();
-        let is_kept = state.durable.is_none() || state.shown.reaches(after);
+        let is_kept = !state.is_deep() || state.shown.reaches(after);
         drop(state);
         if is_kept {
             let page = self.since_within(pass, since, limit);
@@ -109,5 +109,37 @@ impl Room {
     /// Safe: what was begun goes on.
     pub fn purge(&self) -> impl Future<Output = Result<MessageId, LogError>> + Send + use<> {
         self.0.purge()
+    }
+
+    /// As [`page`](Self::page), as far back as the room's [log](crate::log) goes: what is not in memory is read from it. Without a log it is
+    /// ready at once. Whoever knows another incarnation gets the newest, as many as memory may keep.
+    ///
+    /// # Errors
+    /// The log cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by a page that nobody waits for.
+    pub fn past(
+        &self,
+        since: MessageId,
+        limit: PageLimit,
+    ) -> impl Future<Output = Result<Page, LogError>> + Send + use<> {
+        door::list(Past { room: &self.0, since, limit })
+    }
+
+    /// The point before its newest messages, as many as it may keep in memory; [`past`](Self::past) gets them from there, from the log too.
+    pub fn before_recent(&self) -> MessageId {
+        self.0.before_recent(&self.0.state.lock())
+    }
+
+    /// Whether a [log](crate::log) keeps it, from which more is read than memory has.
+    pub fn is_durable(&self) -> bool {
+        self.0.state.lock().is_deep()
+    }
+
+    /// Whether the [log](crate::log) that keeps it, if one does, takes what is published now, as far as is known: for who cannot wait to be
+    /// told by a [`Publication`](crate::Publication).
+    pub fn is_available(&self) -> bool {
+        self.0.state.lock().durable.is_none() || self.0.log().health().is_ok()
     }
 }

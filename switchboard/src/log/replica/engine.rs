@@ -7,14 +7,14 @@ use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_proto::RoomName;
 
-/// What an engine calls when it has answered, on a thread or task of its own. It is called exactly once, within the engine's own deadline; it
-/// takes short locks and never waits.
+/// What an engine calls when it has answered, perhaps within the call that asked. It is called exactly once, within the engine's own deadline; it
+/// takes a short lock and never waits, so the engine holds none that is asked for elsewhere.
 pub type EngineAnswer<T, E = EngineError> = Box<dyn FnOnce(Result<T, E>) + Send>;
 
 /// Keeps the logs of rooms that several nodes append to.
 ///
-/// Nothing here waits: what is asked for is queued, and what cannot be is answered at once with an error, from another task than the asking
-/// one. What is in flight is bounded by the engine.
+/// Nothing here waits: what is asked for is queued, and what cannot be is answered at once with an error. What is in flight is bounded by the
+/// engine.
 pub trait Engine: Send + Sync + 'static {
     /// Has `events` told of what happens from now on. Called once, before anything else.
     fn watch(&self, events: Arc<dyn EngineEvents>);

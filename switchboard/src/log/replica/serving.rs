@@ -1,0 +1,329 @@
+//! The task that has a node's replicas: tells them what happens and what time it is, and does what they say.
+
+use super::shared::{Key, Word, Words};
+use super::{
+    CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity, Position, Replica,
+    ReplicaAction, ShownEntry, Stored, Tail, Ticket,
+};
+use crate::log::{Done, LogError, SharedMessage, SharedRoom, Submission};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_proto::{Message, RoomName};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+/// Between two checks of all rooms.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// Words that are looked at before other tasks have their turn.
+const WORDS_AT_ONCE: usize = 256;
+
+/// Publications that were handed over together.
+struct Handover {
+    first: u64,
+    count: u64,
+    /// How many of them are neither shown nor failed.
+    left: u64,
+    has_failed: bool,
+    done: Done<()>,
+}
+
+/// One room.
+pub(super) struct ServedRoom {
+    pub(super) key: Key,
+    replica: Replica,
+    sink: Arc<dyn SharedRoom>,
+    batches: VecDeque<Handover>,
+    /// Who waits until all is shown that the log has.
+    waits: Vec<Done<()>>,
+    due: Option<Duration>,
+}
+
+pub(super) struct ReplicaTask {
+    engine: Arc<dyn Engine>,
+    words: Arc<Words>,
+    own: Incarnation,
+    history: HistoryBounds,
+    seed: u64,
+    began: Instant,
+    rooms: HashMap<RoomName, ServedRoom>,
+    due: BTreeSet<(Duration, RoomName)>,
+    next_ticket: u64,
+    check_at: Duration,
+    /// Which log it was at the last check, and where that ended.
+    known: Option<LogIdentity>,
+}
+
+impl ReplicaTask {
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        words: Arc<Words>,
+        own: Incarnation,
+        history: HistoryBounds,
+        seed: u64,
+    ) -> Self {
+        Self {
+            engine,
+            words,
+            own,
+            history,
+            seed,
+            began: Instant::now(),
+            rooms: HashMap::new(),
+            due: BTreeSet::new(),
+            next_ticket: 0,
+            check_at: Duration::ZERO,
+            known: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let words = Arc::clone(&self.words);
+        loop {
+            for (count, word) in words.take().into_iter().enumerate() {
+                self.hear(word);
+                if count % WORDS_AT_ONCE == WORDS_AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let now = self.now();
+            while let Some((_, room)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
+                self.with(&room, None, Replica::tick);
+            }
+            if self.check_at <= now {
+                self.check();
+            }
+            let next = self.due.first().map_or(self.check_at, |(due, _)| (*due).min(self.check_at));
+            // Both may be dropped at any time.
+            tokio::select! {
+                () = words.said.notified() => {}
+                () = sleep_until(self.began + next) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Open(room, key, sink) => self.open(room, key, sink),
+            Word::Close(room, key) => self.close(&room, key),
+            Word::Publish(room, key, batch, done) => self.publish(&room, key, batch, done),
+            Word::CatchUp(room, key, done) => match self.rooms.get_mut(&room).filter(|served| served.is(key)) {
+                Some(served) => {
+                    served.waits.push(done);
+                    self.with(&room, Some(key), Replica::look);
+                }
+                None => done(Err(LogError::unavailable("the room is closed"))),
+            },
+            Word::Live(room, stored) => self.with(&room, None, |replica, now| replica.live(&stored, now)),
+            Word::Tail(room, tail) => {
+                if let Ok(tail) = Tail::parse(&tail) {
+                    self.with(&room, None, |replica, now| replica.tail(&tail, now));
+                }
+            }
+            Word::Reconnected => self.check(),
+            Word::Followed(room, key, result) => {
+                self.with(&room, Some(key), |replica, now| replica.followed(result, now));
+            }
+            Word::Last(room, key, result) => self.ask_identity(room, key, result),
+            Word::Ended(room, key, result) => self.with(&room, Some(key), |replica, now| replica.ended(result, now)),
+            Word::Fetched(room, key, result) => {
+                self.with(&room, Some(key), |replica, now| replica.fetched(result, now));
+            }
+            Word::Appended(room, key, token, result) => {
+                self.with(&room, Some(key), |replica, now| replica.appended(token, result, now));
+            }
+            Word::Identity(result) => self.identified(result),
+            Word::Checked(result) => {
+                for (room, stored) in result.unwrap_or_default() {
+                    self.with(&room, None, |replica, now| replica.checked(&stored, now));
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, room: RoomName, key: Key, sink: Arc<dyn SharedRoom>) {
+        // Another one for each room: what it draws must not repeat.
+        self.seed = self.seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(key | 1);
+        let replica = Replica::new(room.clone(), self.own, self.history, self.seed);
+        let served = ServedRoom { key, replica, sink, batches: VecDeque::new(), waits: Vec::new(), due: None };
+        if let Some(before) = self.rooms.insert(room.clone(), served) {
+            self.end(&room, before);
+        }
+        self.with(&room, Some(key), Replica::open);
+    }
+
+    fn close(&mut self, room: &RoomName, key: Key) {
+        if self.rooms.get(room).is_some_and(|served| served.is(key))
+            && let Some(served) = self.rooms.remove(room)
+        {
+            self.engine.unfollow(room);
+            self.end(room, served);
+        }
+    }
+
+    /// Nobody is told anything of it any more.
+    fn end(&mut self, room: &RoomName, served: ServedRoom) {
+        if let Some(due) = served.due {
+            self.due.remove(&(due, room.clone()));
+        }
+        let batches = served.batches.into_iter().map(|batch| batch.done);
+        for done in batches.chain(served.waits) {
+            done(Err(LogError::unavailable("the room is closed")));
+        }
+    }
+
+    fn publish(&mut self, room: &RoomName, key: Key, batch: Vec<Submission>, done: Done<()>) {
+        let now = self.now();
+        let Some(served) = self.rooms.get_mut(room).filter(|served| served.is(key)) else {
+            return done(Err(LogError::unavailable("the room is closed")));
+        };
+        let first = self.next_ticket;
+        let count = batch.len() as u64;
+        self.next_ticket += count;
+        let entries = batch.into_iter().zip(first..).map(|(Submission { message, membership }, ticket)| {
+            let Message { time, from, user, payload, .. } = &*message;
+            let (time, from, user, payload) = (*time, from.clone(), user.clone(), payload.clone());
+            (Ticket(ticket), LogEntry { membership, time, from, user, payload })
+        });
+        if let Err(error) = served.replica.publish(entries.collect(), now) {
+            return done(Err(LogError::unavailable(error)));
+        }
+        served.batches.push_back(Handover { first, count, left: count, has_failed: false, done });
+        self.with(room, Some(key), |_, _| {});
+    }
+
+    /// Tells a replica something, and does what it says.
+    fn with(&mut self, room: &RoomName, key: Option<Key>, tell: impl FnOnce(&mut Replica, Duration)) {
+        let now = self.now();
+        let Some(served) = self.rooms.get_mut(room) else { return };
+        if key.is_some_and(|key| !served.is(key)) {
+            return;
+        }
+        tell(&mut served.replica, now);
+        while let Some(action) = served.replica.action() {
+            served.act(room, action, &self.engine, &self.words);
+        }
+        let due = served.replica.due();
+        if due != served.due {
+            if let Some(before) = std::mem::replace(&mut served.due, due) {
+                self.due.remove(&(before, room.clone()));
+            }
+            if let Some(due) = due {
+                self.due.insert((due, room.clone()));
+            }
+        }
+    }
+
+    /// The room's last envelope is known: which log that is in is asked behind it.
+    fn ask_identity(&mut self, room: RoomName, key: Key, result: Result<Option<Stored>, EngineError>) {
+        let words = Arc::clone(&self.words);
+        match result {
+            Ok(last) => self.engine.identity(Box::new(move |identity| {
+                let end = identity.map(|identity| LogEnd { log: identity.log, last });
+                words.say(Word::Ended(room, key, end));
+            })),
+            Err(error) => words.say(Word::Ended(room, key, Err(error))),
+        }
+    }
+
+    /// Asks what has changed since the last check.
+    fn check(&mut self) {
+        self.check_at = self.now() + CHECK_EVERY;
+        if !self.rooms.is_empty() {
+            let words = Arc::clone(&self.words);
+            self.engine.identity(Box::new(move |identity| words.say(Word::Identity(identity))));
+        }
+    }
+
+    fn identified(&mut self, result: Result<LogIdentity, EngineError>) {
+        let Ok(identity) = result else { return };
+        let before = self.known.replace(identity);
+        let rooms: Vec<_> = self.rooms.keys().cloned().collect();
+        if before.is_some_and(|before| before.log != identity.log || before.last > identity.last) {
+            warn!(rooms = rooms.len(), "log is another one than before, or has lost something");
+            for room in rooms {
+                self.with(&room, None, Replica::suspect);
+            }
+            return;
+        }
+        let after = before.map_or(Position(0), |before| before.last);
+        for some in rooms.chunks(CHECKED_ROOMS) {
+            let words = Arc::clone(&self.words);
+            self.engine.check(some.to_vec(), after, Box::new(move |checked| words.say(Word::Checked(checked))));
+        }
+    }
+}
+
+impl ServedRoom {
+    fn act(&mut self, room: &RoomName, action: ReplicaAction, engine: &Arc<dyn Engine>, words: &Arc<Words>) {
+        let (words, name, key) = (Arc::clone(words), room.clone(), self.key);
+        match action {
+            ReplicaAction::Follow => {
+                engine.follow(room, Box::new(move |result| words.say(Word::Followed(name, key, result))));
+            }
+            ReplicaAction::AskLast => {
+                engine.last(room, Box::new(move |result| words.say(Word::Last(name, key, result))));
+            }
+            ReplicaAction::Fetch(from) => {
+                engine.fetch(room, from, Box::new(move |result| words.say(Word::Fetched(name, key, result))));
+            }
+            ReplicaAction::Append { after, token, envelope } => {
+                let done = move |result| words.say(Word::Appended(name, key, token, result));
+                engine.append(room, after, envelope, Box::new(done));
+            }
+            ReplicaAction::TellTail(tail) => engine.tell_tail(room, tail),
+            ReplicaAction::Begin(at) => self.sink.begins(at),
+            ReplicaAction::Show(entries) => self.show(room, entries),
+            ReplicaAction::Fail(tickets) => {
+                for ticket in tickets {
+                    self.settle(ticket, true);
+                }
+                self.answer();
+            }
+            ReplicaAction::Opened => {
+                debug!(%room, "room was opened");
+                self.sink.opened();
+            }
+            ReplicaAction::Current => {
+                for done in std::mem::take(&mut self.waits) {
+                    done(Ok(()));
+                }
+            }
+            ReplicaAction::Broken => warn!(%room, "log has other messages than were shown; the room begins anew"),
+        }
+    }
+
+    fn show(&mut self, room: &RoomName, entries: Vec<ShownEntry>) {
+        let messages = entries.into_iter().map(|ShownEntry { id, entry, except, ticket }| {
+            let LogEntry { time, from, user, payload, .. } = entry;
+            let place = ticket.and_then(|ticket| self.settle(ticket, false));
+            let message = Message { room: room.clone(), id, time, from, user, payload };
+            SharedMessage { message: Arc::new(message), membership: except, place }
+        });
+        let messages = messages.collect();
+        self.sink.shows(messages);
+        self.answer();
+    }
+
+    /// One publication is shown, or has failed. Says which one of its batch it is, if that is the one under way.
+    fn settle(&mut self, Ticket(ticket): Ticket, has_failed: bool) -> Option<usize> {
+        let place = self.batches.iter().position(|batch| (batch.first..batch.first + batch.count).contains(&ticket))?;
+        let batch = &mut self.batches[place];
+        batch.left -= 1;
+        batch.has_failed |= has_failed;
+        usize::try_from(ticket - batch.first).ok().filter(|_| place == 0)
+    }
+
+    /// Answers for what is all shown, or has failed.
+    fn answer(&mut self) {
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.left == 0) {
+            let failed = LogError::unavailable("it has not answered in time");
+            (batch.done)(if batch.has_failed { Err(failed) } else { Ok(()) });
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The rooms of a hub on an engine: one task has all replicas, tells them what happens, and does what they say.
+//!
+//! Whoever asks, and the engine when it answers, only leaves a word in a queue. What the engine tells unasked is bounded there; what does not
+//! fit is dropped, and found by the next check.
+
+use super::serving::{ReplicaTask, ServedRoom};
+use super::{
+    AppendError, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation, LogEnd, LogIdentity,
+    Position, Stored,
+};
+use crate::log::{
+    Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedRoom, StoredRoom, Submission,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use switchboard_proto::{Message, MessageId, RoomName};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Bytes of envelopes that wait to be looked at. What comes beyond it is dropped.
+const ARRIVED_BYTES: usize = 64 << 20;
+
+/// A room as one hub opened it: a room of that name may be another one later.
+pub(super) type Key = u64;
+
+/// A word for the task that has the replicas.
+pub(super) enum Word {
+    Open(RoomName, Key, Arc<dyn SharedRoom>),
+    Close(RoomName, Key),
+    Publish(RoomName, Key, Vec<Submission>, Done<()>),
+    CatchUp(RoomName, Key, Done<()>),
+    Live(RoomName, Stored),
+    Tail(RoomName, Bytes),
+    Reconnected,
+    Followed(RoomName, Key, Result<(), EngineError>),
+    Last(RoomName, Key, Result<Option<Stored>, EngineError>),
+    Ended(RoomName, Key, Result<LogEnd, EngineError>),
+    Fetched(RoomName, Key, Result<Vec<Stored>, EngineError>),
+    Appended(RoomName, Key, EnvelopeToken, Result<Position, AppendError>),
+    Identity(Result<LogIdentity, EngineError>),
+    Checked(Result<Vec<(RoomName, Stored)>, EngineError>),
+}
+
+#[derive(Default)]
+pub(super) struct Words {
+    queue: Mutex<(VecDeque<Word>, usize)>,
+    pub(super) said: Notify,
+}
+
+impl Words {
+    pub(super) fn say(&self, word: Word) {
+        self.queue.lock().0.push_back(word);
+        self.said.notify_one();
+    }
+
+    fn arrives(&self, word: Word, bytes: usize) {
+        let mut queue = self.queue.lock();
+        if queue.1 + bytes > ARRIVED_BYTES {
+            return;
+        }
+        queue.1 += bytes;
+        queue.0.push_back(word);
+        drop(queue);
+        self.said.notify_one();
+    }
+
+    /// All that was said.
+    pub(super) fn take(&self) -> VecDeque<Word> {
+        let mut queue = self.queue.lock();
+        queue.1 = 0;
+        std::mem::take(&mut queue.0)
+    }
+}
+
+/// What an engine tells goes to the queue.
+impl EngineEvents for Words {
+    fn live(&self, room: &RoomName, stored: Stored) {
+        let bytes = stored.envelope.len();
+        self.arrives(Word::Live(room.clone(), stored), bytes);
+    }
+
+    fn tail(&self, room: &RoomName, tail: &[u8]) {
+        self.arrives(Word::Tail(room.clone(), Bytes::copy_from_slice(tail)), tail.len());
+    }
+
+    fn reconnected(&self) {
+        self.say(Word::Reconnected);
+    }
+}
+
+/// How this node takes part in rooms that several nodes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicatedOptions {
+    /// How much of a room's past whoever opens it reads. Default 256 messages and 256 KiB, as rooms keep.
+    pub history: HistoryBounds,
+}
+
+impl Default for ReplicatedOptions {
+    fn default() -> Self {
+        Self { history: HistoryBounds { messages: 256, bytes: 256 << 10 } }
+    }
+}
+
+/// A [`RoomLog`] that several nodes have in common: what each publishes is shown on all, in the same order and with the same ids.
+///
+/// Dropping it ends its task; what waits fails.
+pub struct ReplicatedLog {
+    words: Arc<Words>,
+    engine: Arc<dyn Engine>,
+    own: Incarnation,
+    task: JoinHandle<()>,
+}
+
+impl ReplicatedLog {
+    /// Rooms on `engine`, which this node alone uses, on a task of `runtime`: one that does nothing else, or the caller's.
+    ///
+    /// # Panics
+    /// The system gives no random numbers.
+    pub fn new(engine: Arc<dyn Engine>, options: ReplicatedOptions, runtime: &Handle) -> Self {
+        let mut random = [0; 16];
+        let Ok(()) = getrandom::fill(&mut random) else { panic!("the system gives no random numbers") };
+        let [own, seed] = [0, 8].map(|place| u64::from_be_bytes(std::array::from_fn(|byte| random[place + byte])));
+        let (words, own) = (Arc::<Words>::default(), Incarnation(own));
+        engine.watch(Arc::clone(&words) as Arc<dyn EngineEvents>);
+        let serving = ReplicaTask::new(Arc::clone(&engine), Arc::clone(&words), own, options.history, seed);
+        let task = runtime.spawn(serving.run());
+        Self { words, engine, own, task }
+    }
+
+    /// This node, as the log knows it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.own
+    }
+}
+
+impl Drop for ReplicatedLog {
+    fn drop(&mut self) {
+        self.task.abort();
+        // What was never looked at is answered by that.
+        drop(self.words.take());
+    }
+}
+
+impl RoomLog for ReplicatedLog {
+    /// Rooms are opened when somebody comes.
+    fn rooms(&self, _: &dyn Fn(&RoomName) -> PageLimit, _: &mut dyn FnMut(StoredRoom)) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn append(&self, _: &RoomName, _: MessageId, _: Vec<Arc<Message>>, done: Done<MessageId>) {
+        done(Err(LogError::unavailable("this log numbers what is published")));
+    }
+
+    fn read(&self, _: &RoomName, _: Cursor, _: PageLimit, done: Done<Vec<Arc<Message>>>) {
+        done(Ok(Vec::new()));
+    }
+
+    fn keep(&self, _: &RoomName, _: Retention) {}
+
+    fn forget(&self, _: &RoomName, done: Done<()>) {
+        done(Err(LogError::unavailable("other nodes have this room too")));
+    }
+
+    fn health(&self) -> Result<(), LogError> {
+        self.engine.health().map_err(LogError::unavailable)
+    }
+
+    fn shared(&self) -> Option<&dyn SharedLog> {
+        Some(self)
+    }
+}
+
+impl SharedLog for ReplicatedLog {
+    fn open(&self, room: &RoomName, key: u64, sink: Arc<dyn SharedRoom>) {
+        self.words.say(Word::Open(room.clone(), key, sink));
+    }
+
+    fn close(&self, room: &RoomName, key: u64) {
+        self.words.say(Word::Close(room.clone(), key));
+    }
+
+    fn publish(&self, room: &RoomName, key: u64, batch: Vec<Submission>, done: Done<()>) {
+        self.words.say(Word::Publish(room.clone(), key, batch, done));
+    }
+
+    fn catch_up(&self, room: &RoomName, key: u64, done: Done<()>) {
+        self.words.say(Word::CatchUp(room.clone(), key, done));
+    }
+}
+
+impl std::fmt::Debug for ReplicatedLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicatedLog").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+impl ServedRoom {
+    /// Whether it is the room that was opened by this key.
+    pub(super) fn is(&self, key: Key) -> bool {
+        self.key == key
+    }
+}

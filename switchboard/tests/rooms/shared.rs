@@ -1,0 +1,187 @@
+//! Rooms that several nodes publish to: one order, the same ids, and a gap or a reset where something is gone.
+
+use crate::harness::node::{Member, Node, told};
+use crate::harness::patience::secs;
+use serde_json::Value;
+use std::sync::Arc;
+use switchboard::log::RoomLog;
+use switchboard::log::replica::{Engine as _, MemoryEngine, MemoryLog, ReplicatedLog, ReplicatedOptions};
+use switchboard::prelude::*;
+use switchboard::{Format, Join, JoinError, MessageId, PublishError, Room};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+struct Shared {
+    node: Node,
+    engine: Arc<MemoryEngine>,
+}
+
+impl Shared {
+    async fn start(log: &MemoryLog) -> Self {
+        let engine = log.engine();
+        let log = ReplicatedLog::new(engine.clone(), ReplicatedOptions::default(), &Handle::current());
+        let hub = Hub::builder().log(Arc::new(log) as Arc<dyn RoomLog>).build().unwrap();
+        Self { node: Node::on(hub).await, engine }
+    }
+
+    async fn room(&self, name: &str) -> Room {
+        let room = self.node.quiet(name);
+        room.opened(None).await.unwrap();
+        room
+    }
+
+    async fn member(&mut self, name: &str, since: Option<MessageId>) -> Member {
+        let room = self.node.quiet(name);
+        room.opened(since).await.unwrap();
+        self.node.join(&room, Format::Json, Join { since, ..Join::default() }).await
+    }
+}
+
+/// Numbers and texts of messages; other notices by their type.
+fn shown(lines: &[Value]) -> Vec<String> {
+    let one = |line: &Value| match line["event"].as_str() {
+        None => format!("{} {}", line["seq"], line["text"].as_str().unwrap()),
+        Some("gap") => format!("gap {} from {}", line["lost"], line["from_seq"]),
+        Some(other) => other.to_owned(),
+    };
+    lines.iter().map(one).collect()
+}
+
+async fn heard(member: &mut Member) -> Vec<String> {
+    shown(&told(&mut member.peer).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_on_two_nodes_are_shown_the_same_messages_in_the_same_order() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (mut alice, mut bob) = (one.member("lobby", None).await, two.member("Lobby", None).await);
+    assert_eq!(alice.seat.joined_at(), bob.seat.joined_at());
+    let mut published = Vec::new();
+    for number in 0..20 {
+        published.push(alice.seat.publish(format!("a{number}")).unwrap());
+        published.push(bob.seat.publish(format!("b{number}")).unwrap());
+    }
+    let mut ids = Vec::new();
+    for publication in published {
+        ids.push(publication.await.unwrap().id.seq);
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=40).collect::<Vec<_>>());
+    let history: Vec<_> = one
+        .node
+        .quiet("lobby")
+        .history(99)
+        .iter()
+        .map(|one| format!("{} {}", one.id.seq, one.payload.escape_ascii()))
+        .collect();
+    let others: Vec<_> = two
+        .node
+        .quiet("lobby")
+        .history(99)
+        .iter()
+        .map(|one| format!("{} {}", one.id.seq, one.payload.escape_ascii()))
+        .collect();
+    assert_eq!((history.len(), &history), (40, &others));
+    // Each gets all but its own.
+    let without = |letter: char| history.iter().filter(|one| !one.contains(letter)).cloned().collect::<Vec<_>>();
+    assert_eq!(heard(&mut alice).await, without('a'));
+    assert_eq!(heard(&mut bob).await, without('b'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_resumes_on_another_node() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let alice = one.member("lobby", None).await;
+    let mut last = alice.seat.joined_at();
+    for number in 1..=5 {
+        last = alice.seat.publish(number.to_string()).unwrap().await.unwrap().id;
+    }
+    let mut bob = two.member("lobby", Some(MessageId { seq: 2, ..last })).await;
+    assert_eq!(heard(&mut bob).await, ["3 3", "4 4", "5 5"]);
+    // It hears nothing of what is appended now, so that it is behind whoever comes from the other one.
+    two.engine.set_deaf(true);
+    last = alice.seat.publish("6").unwrap().await.unwrap().id;
+    assert_eq!(two.node.quiet("lobby").last_id().seq, 5);
+    let bold = two.node.connect().await;
+    let me = two.node.hub.enter(&bold.1, Format::Json);
+    let ahead = Join { since: Some(last), ..Join::default() };
+    assert_eq!(me.join(&two.node.quiet("lobby"), ahead).err(), Some(JoinError::Unavailable), "nobody has waited");
+    let mut carol = two.member("lobby", Some(last)).await;
+    alice.seat.publish("7").unwrap().await.unwrap();
+    two.engine.set_deaf(false);
+    alice.seat.publish("8").unwrap().await.unwrap();
+    assert_eq!(heard(&mut carol).await, ["7 7", "8 8"]);
+    assert_eq!(heard(&mut bob).await, ["6 6", "7 7", "8 8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hears_nothing_finds_the_end_within_ten_seconds() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    sleep(secs(5)).await;
+    two.engine.set_deaf(true);
+    alice.seat.publish("unheard").unwrap().await.unwrap();
+    assert_eq!(heard(&mut bob).await.len(), 0);
+    sleep(secs(11)).await;
+    assert_eq!(heard(&mut bob).await, ["1 unheard"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_log_is_away_nothing_is_shown_and_publishers_are_told() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    log.go_away();
+    assert!(one.engine.health().is_err());
+    let publication = alice.seat.publish("lost").unwrap();
+    assert_eq!(timeout(secs(8), publication).await.unwrap(), Err(PublishError::Unavailable));
+    let room = one.node.quiet("elsewhere");
+    assert!(room.opened(None).await.is_err(), "2 s are over");
+    assert_eq!(
+        one.node.hub.enter(&alice.conn, Format::Json).join(&room, Join::default()).err(),
+        Some(JoinError::Unavailable)
+    );
+    let kept = alice.seat.publish("kept").unwrap();
+    sleep(secs(1)).await;
+    log.come_back();
+    assert_eq!(kept.await.map(|kept| kept.id.seq), Ok(1));
+    assert_eq!(heard(&mut bob).await, ["1 kept"]);
+    room.opened(None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_has_lost_everything_begins_anew_and_members_are_told() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (mut alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    let before = alice.seat.publish("before").unwrap().await.unwrap().id;
+    sleep(secs(5)).await;
+    log.lose_all();
+    log.come_back();
+    sleep(secs(12)).await;
+    let after = bob.seat.publish("after").unwrap().await.unwrap().id;
+    assert_ne!(before.epoch, after.epoch);
+    assert_eq!(heard(&mut alice).await, ["reset", "1 after"]);
+    assert_eq!(heard(&mut bob).await, ["1 before", "reset"]);
+    assert_eq!(one.room("lobby").await.last_id(), after);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_dropped_before_a_node_read_it_is_a_gap() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    sleep(secs(5)).await;
+    two.engine.set_deaf(true);
+    for number in 1..=300 {
+        alice.seat.publish(number.to_string()).unwrap().await.unwrap();
+    }
+    two.engine.set_deaf(false);
+    alice.seat.publish("last").unwrap().await.unwrap();
+    let heard = heard(&mut bob).await;
+    // The log keeps 256 envelopes.
+    assert_eq!((&heard[0][..], &heard[1][..], &heard[256][..]), ("gap 45 from 1", "46 46", "301 last"));
+}
