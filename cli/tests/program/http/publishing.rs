@@ -157,6 +157,11 @@ fn messages_are_read_from_where_the_reader_was() {
     assert_eq!(read(&format!("?before={}&limit=2", id(&ids[3]))), "2 3");
     assert_eq!(read(&format!("?before={}&limit=2", id(&ids[0]))), "");
     assert_eq!(read(&format!("?since={}&before={}", id(&ids[1]), id(&ids[4]))), "3 4");
+    let far = id(&ids[0]).replace("-1", &format!("-{}", u64::MAX));
+    for query in [format!("?since={far}&before={}", id(&ids[4])), format!("?since={far}&before={far}&limit=0")] {
+        assert_eq!(read(&query), "");
+        assert_eq!(get(&program, &format!("/rooms/lobby/messages{query}")).header("link"), None);
+    }
     // Where to go on is told, also by an answer that holds nothing yet.
     let next = |path: &str| {
         let link = get(&program, path).header("link").expect("it says where to go on").to_owned();

@@ -105,7 +105,8 @@ impl Extent {
             (None, Some(_)) => {
                 ("prev", first.filter(|first| first.seq > 1).and_then(|first| path(format!("before={first}"))))
             }
-            (Some(_), Some(before)) if next.seq + 1 < before.seq => {
+            // Whoever is behind `before` already has nothing left to come.
+            (Some(since), Some(before)) if next.seq.max(since.seq).saturating_add(1) < before.seq => {
                 ("next", path(format!("since={next}&before={before}")))
             }
             (Some(_), Some(_)) => ("next", None),
