@@ -77,6 +77,7 @@ impl Answer {
 /// What rooms are after a transaction that is not over yet; none: it has them no more.
 type Changed = HashMap<RoomName, Option<Shelf>>;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that it knows")]
 struct Writer<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
@@ -98,6 +99,8 @@ struct Writer<'a> {
     /// Which file it writes to.
     identity: Option<Identity>,
     warned: bool,
+    /// There may be more free pages than are left in the file.
+    has_free: bool,
 }
 
 /// Does what is asked for until nothing more will be.
@@ -173,6 +176,7 @@ impl<'a> Writer<'a> {
             is_broken: false,
             identity: shared.directory.identity(),
             warned: false,
+            has_free: true,
         })
     }
 
@@ -311,6 +315,7 @@ impl<'a> Writer<'a> {
 
     /// Deletes what is beyond retention, `rows` at most.
     fn trim(&mut self, mut rows: usize, changed: &mut Changed) -> rusqlite::Result<()> {
+        self.has_free |= self.is_due();
         if self.has_orphans {
             let deleted = self.statements.sweep_orphans(rows)?;
             self.has_orphans = deleted >= rows;
@@ -438,11 +443,16 @@ impl<'a> Writer<'a> {
             let aging = retentions.iter().filter(|(_, keep)| keep.age.is_some()).map(|(room, _)| room.clone());
             self.due.extend(aging);
         }
-        if !self.shared.appends.is_empty() {
+        let (is_due, mut changed) = (self.is_due(), Changed::new());
+        // Only what is deleted frees pages: else it is not worth a look behind each commit.
+        if !self.shared.appends.is_empty() || !(is_due || self.has_free) {
             return;
         }
-        let (is_due, mut changed) = (self.is_due(), Changed::new());
-        let step = if is_due { self.step(&mut changed) } else { self.statements.vacuum(FREE_PAGES, VACUUM_PAGES) };
+        let step = if is_due {
+            self.step(&mut changed)
+        } else {
+            self.statements.vacuum(FREE_PAGES, VACUUM_PAGES).map(|has_free| self.has_free = has_free)
+        };
         match step {
             Ok(()) => self.succeed(changed),
             Err(error) => drop(self.fail(&error)),

@@ -161,13 +161,13 @@ impl<'a> Statements<'a> {
         self.checkpoint.query_row([], |_| Ok(()))
     }
 
-    /// Gives `some` pages back to the file system if more than `most` are free.
-    pub(in crate::log::sqlite) fn vacuum(&self, most: i64, some: i64) -> Result<()> {
+    /// Gives `some` pages back to the file system if more than `most` are free. Says whether that was so.
+    pub(in crate::log::sqlite) fn vacuum(&self, most: i64, some: i64) -> Result<bool> {
         let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
         if free <= most {
-            return Ok(());
+            return Ok(false);
         }
-        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({some})"))
+        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({some})")).map(|()| true)
     }
 }
 
