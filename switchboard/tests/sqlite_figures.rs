@@ -205,6 +205,9 @@ fn starts() {
     );
 }
 
+/// What somebody reads in a second, at most: pages of 16 KiB.
+const PAGE_EVERY: Duration = Duration::from_millis(1);
+
 /// Reads a whole past, a page at a time, again and again.
 fn read(room: &Room, is_over: &AtomicBool) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -215,6 +218,7 @@ fn read(room: &Room, is_over: &AtomicBool) -> usize {
         while let Some(last) = runtime.block_on(room.past(behind, limit)).unwrap().messages.last() {
             behind = last.id;
             pages += 1;
+            std::thread::sleep(PAGE_EVERY);
             if is_over.load(Ordering::Relaxed) {
                 break;
             }
