@@ -352,6 +352,18 @@ pub(crate) struct Settings {
     /// Most bytes that the messages of all rooms take there [default: 16GiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) max_data: Option<String>,
+    /// nats-servers by which rooms are those of several nodes, nats://HOST:PORT,… or off [default: off]
+    #[arg(long, value_name = "URL,…", allow_hyphen_values = true)]
+    pub(crate) cluster: Option<String>,
+    /// What their log of rooms survives: memory, file or durable [default: memory]
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
+    pub(crate) cluster_profile: Option<String>,
+    /// File that shows them who this is, or off [default: off]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) cluster_credentials: Option<String>,
+    /// PEM file of the authorities to believe them by, or off [default: off]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) cluster_ca: Option<String>,
     /// Whether rooms are kept there, on or off [default: on]
     #[arg(long, value_name = "SWITCH", allow_hyphen_values = true)]
     pub(crate) durable: Option<String>,

@@ -6,6 +6,7 @@ mod asked;
 mod bans;
 mod callout;
 mod changes;
+mod cluster;
 mod example;
 mod file;
 mod history;
@@ -22,6 +23,7 @@ mod values;
 
 pub(crate) use bans::Bans;
 pub(crate) use changes::{Changes, InForce};
+pub(crate) use cluster::Cluster;
 pub(crate) use example::{example, schema};
 pub(crate) use layers::{Fault, SetBy};
 pub(crate) use rooms::{Classes, Rooms};
@@ -100,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) state_directory: Setting<StateDirectory>,
     /// What is kept of rooms, and where.
     pub(crate) history: History,
+    /// Which other nodes rooms are shared with, and how.
+    pub(crate) cluster: Cluster,
     /// Who may do what; of a file alone.
     pub(crate) rules: Rules,
     /// What is set of rooms by their names, and of all of them.
@@ -185,6 +189,8 @@ impl Config {
         choice.faults.splice(0..0, faults);
         let limits = Limits::default();
         let history = History::choose(&mut choice);
+        let cluster = Cluster::choose(&mut choice);
+        choice.faults.extend(cluster.beside(&history));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let config = Self {
             file,
@@ -211,6 +217,7 @@ impl Config {
             rules,
             rooms: rooms.with_defaults(history.of_rooms()),
             history,
+            cluster,
             bans,
         };
         let beyond = limit_faults(config.limits()).into_iter();
@@ -312,7 +319,7 @@ impl Config {
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ];
-        assignments.into_iter().chain(self.history.assignments()).collect()
+        assignments.into_iter().chain(self.history.assignments(&self.cluster)).collect()
     }
 
     /// The same as [`print`](Self::print) as one object: `settings` as in the file, and `from` where each came from.

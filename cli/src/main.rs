@@ -171,6 +171,10 @@ fn report(failure: NotStarted) -> ExitCode {
             (code, error.faults.iter().cloned().chain(listeners).collect())
         }
         NotStarted::Data(error) => data::unusable(&error),
+        NotStarted::Cluster(error) => {
+            let code = if error.is_lasting() { CONFIGURATION } else { FAILED };
+            (code, vec![format!("cluster: {}", error.chain())])
+        }
         NotStarted::Start(error) => (FAILED, vec![format!("{error:#}")]),
     };
     let mut errors = std::io::stderr().lock();

@@ -14,7 +14,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use switchboard::log::SqliteLog;
+use switchboard::log::replica::ReplicatedLog;
+use switchboard::log::{LogError, NatsEngine, RoomLog, SqliteLog};
 use switchboard::{Certificates, Limits};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -41,7 +42,7 @@ pub(crate) struct Run {
     classes: Mutex<Vec<String>>,
     steered: Steered,
     /// Where rooms are kept, if they are.
-    kept: Option<Arc<SqliteLog>>,
+    kept: Option<KeptIn>,
     settings: Mutex<Arc<SettingsInForce>>,
     /// Of each listener that answers requests.
     requests: Mutex<Vec<Arc<RequestCounts>>>,
@@ -49,6 +50,45 @@ pub(crate) struct Run {
     certificates: Mutex<Vec<(String, Certificates)>>,
     /// Of each proxy, in the order of the listeners.
     pools: Mutex<Vec<Arc<Pool>>>,
+}
+
+/// What keeps rooms.
+#[derive(Debug, Clone)]
+pub(crate) enum KeptIn {
+    /// A data directory.
+    Data(Arc<SqliteLog>),
+    /// The log that several nodes share.
+    Cluster(Arc<NatsEngine>, Arc<ReplicatedLog>),
+}
+
+impl KeptIn {
+    pub(crate) fn log(&self) -> Arc<dyn RoomLog> {
+        match self {
+            Self::Data(log) => Arc::clone(log) as Arc<dyn RoomLog>,
+            Self::Cluster(_, log) => Arc::clone(log) as Arc<dyn RoomLog>,
+        }
+    }
+
+    pub(crate) fn data(&self) -> Option<&SqliteLog> {
+        match self {
+            Self::Data(log) => Some(log),
+            Self::Cluster(..) => None,
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&NatsEngine> {
+        match self {
+            Self::Data(_) => None,
+            Self::Cluster(engine, _) => Some(engine),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Result<(), LogError> {
+        match self {
+            Self::Data(log) => log.health(),
+            Self::Cluster(_, log) => log.health(),
+        }
+    }
 }
 
 /// Where a service can be reached.
@@ -148,12 +188,12 @@ impl Run {
     }
 
     /// The same, whose rooms are kept there, if they are.
-    pub(crate) fn keeping(self, kept: Option<Arc<SqliteLog>>) -> Self {
+    pub(crate) fn keeping(self, kept: Option<KeptIn>) -> Self {
         Self { kept, ..self }
     }
 
-    pub(crate) fn kept(&self) -> Option<&SqliteLog> {
-        self.kept.as_deref()
+    pub(crate) fn kept(&self) -> Option<&KeptIn> {
+        self.kept.as_ref()
     }
 
     pub(crate) fn started(&self) -> SystemTime {

@@ -27,7 +27,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use switchboard::log::SqliteError;
+use switchboard::log::{NatsError, SqliteError};
 use switchboard::{BindError, Drained, Escaped, Handle, Hub, Limits, Server, UserName};
 use switchboard_load::BenchError;
 use switchboard_load::typed::{self, Scheme};
@@ -46,6 +46,8 @@ pub(crate) enum NotStarted {
     Bind(BindError),
     /// What is in the data directory cannot be served.
     Data(SqliteError),
+    /// The log that several nodes share cannot be used.
+    Cluster(NatsError),
     /// The machine lacks something.
     Start(anyhow::Error),
 }
@@ -98,10 +100,10 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     let steered = steered(&config).map_err(NotStarted::Start)?;
     let told = |policy: FilePolicy| policy.audited(Arc::clone(&audit)).without(Arc::clone(steered.revocations()));
     let policy = policy(&config).map(told).map(Arc::new);
-    let log_of_rooms = keeping::open(&config)?;
-    let hub = keeping::hub(&config, policy.clone(), log_of_rooms.clone())?;
+    let kept = keeping::open(&config).await?;
+    let hub = keeping::hub(&config, policy.clone(), kept.as_ref())?;
     let running = Run::new(config.limits(), config.workers.value.number, log.lost_lines());
-    let running = Arc::new(running.steered_by(steered).keeping(log_of_rooms.clone()));
+    let running = Arc::new(running.steered_by(steered).keeping(kept.clone()));
     running.logs(log.filter(), &config.log.value);
     let shared = Shared {
         timeouts,
@@ -122,7 +124,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         places.push(ListenerLine::of(&endpoint));
         server = (endpoint.add)(server, &shared);
     }
-    let bound = server.bind().await.map_err(NotStarted::Bind)?;
+    let bound = keeping::bound(server, &shared.hub).await?;
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
@@ -143,7 +145,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         never = stop(signals, &handle, &mut reloads, &supervisor) => match never {},
         never = supervisor.keep_told(&running, &handle, &shared.hub) => match never {},
         never = keep_vouched(policy.as_ref(), &shared.hub, config.state_directory.value.path) => match never {},
-        never = keeping::drain_once_broken(log_of_rooms.as_deref(), &handle) => match never {},
+        never = keeping::drain_once_broken(kept.as_ref(), &handle) => match never {},
     };
     // It may all have been over at once.
     supervisor.stopping();
@@ -152,7 +154,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     audit.drained(&format!("{finished} finished, {aborted} aborted"));
     audit.finish();
     access.finish();
-    keeping::ended(log_of_rooms.as_deref(), &shared.hub, config.grace.value.saturating_sub(elapsed)).await
+    keeping::ended(kept.as_ref(), &shared.hub, config.grace.value.saturating_sub(elapsed)).await
 }
 
 /// Tells upstreams which listener passes connections on to them: proxies are added in the order of their listeners.

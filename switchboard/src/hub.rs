@@ -168,6 +168,11 @@ impl Hub {
         Self(Arc::new(HubInner { rooms, asleep, names, next_guest, purge, holding, options }))
     }
 
+    /// Whether its rooms may be those of other processes too: then [`Room::opened`] is to be awaited before one of them is joined or read.
+    pub fn is_shared(&self) -> bool {
+        self.0.holding.log.as_ref().is_some_and(|log| log.shared().is_some())
+    }
+
     /// Who says what may be done in its rooms, if anybody does.
     pub fn policy(&self) -> Option<&Arc<dyn Policy>> {
         self.governance().map(Governance::policy)

@@ -1,6 +1,7 @@
 //! The log of rooms in NATS JetStream, with a nats-server that each test starts. Without one they say so and pass.
 
 mod figures;
+mod shared;
 
 use crate::harness::nats_server::Nats;
 use crate::harness::patience::{patiently, secs, until};

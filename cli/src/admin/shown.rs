@@ -282,6 +282,7 @@ pub(super) fn unready(body: &Value) -> Vec<String> {
         "not-put-aside" => "an operator has put it aside".to_owned(),
         "workers" => "a worker is held up".to_owned(),
         "data" => "the data directory takes no messages".to_owned(),
+        "cluster" => "the log of the cluster takes no messages".to_owned(),
         "keys" => format!("no keys could be fetched for {}", value("", &body["without-keys"])),
         other => Escaped(other.as_bytes()).to_string(),
     });

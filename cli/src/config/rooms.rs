@@ -138,6 +138,12 @@ impl Rooms {
         self.applying(room).map_or(self.defaults, |section| section.options(classes, self.defaults))
     }
 
+    /// The most messages that any of them may keep.
+    pub(crate) fn most_messages(&self) -> usize {
+        let own = self.sections.iter().filter_map(|section| section.history_messages);
+        own.chain(self.defaults.history_messages).max().unwrap_or_default()
+    }
+
     /// Those that are there without members.
     pub(crate) fn kept(&self) -> impl Iterator<Item = RoomName> {
         let kept = self.sections.iter().filter(|section| section.kept);

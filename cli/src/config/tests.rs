@@ -90,6 +90,11 @@ fn every_setting_can_come_from_each_origin() {
         ("state-directory", "/"),
         ("data", "7"),
         ("max-data", "7MiB"),
+        // Beside a data directory there is none.
+        ("cluster", "off"),
+        ("cluster-profile", "durable"),
+        ("cluster-credentials", "7.creds"),
+        ("cluster-ca", "7.pem"),
         ("durable", "off"),
         ("history-messages", "7"),
         ("history-bytes", "7KiB"),
@@ -127,6 +132,10 @@ fn every_setting_can_come_from_each_origin() {
         state_directory: text("/"),
         data: text("7"),
         max_data: text("7MiB"),
+        cluster: text("off"),
+        cluster_profile: text("durable"),
+        cluster_credentials: text("7.creds"),
+        cluster_ca: text("7.pem"),
         durable: text("off"),
         history_messages: text("7"),
         history_bytes: text("7KiB"),
@@ -140,7 +149,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 23);
+    assert_eq!(values(&from_file).len(), 27);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {
@@ -210,7 +219,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
+                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, cluster, cluster-profile, cluster-credentials, cluster-ca, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

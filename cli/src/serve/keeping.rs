@@ -1,44 +1,112 @@
-//! The data directory of a server: opened before anybody is served, and the end of the server if it cannot be relied on any more.
+//! What rooms are kept by: a data directory, or the log that several nodes share. Opened before anybody is served, and the end of the server if a
+//! directory cannot be relied on any more.
 
 use super::NotStarted;
-use crate::config::{Classes, Config};
+use crate::config::{Classes, Cluster, Config};
 use crate::policy::configured::FilePolicy;
+use crate::running::KeptIn;
 use anyhow::anyhow;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::log::{LogError, SqliteLog, SqliteOptions};
-use switchboard::{Handle, Hub};
-use tracing::error;
+use switchboard::log::replica::{HistoryBounds, ReplicatedLog, ReplicatedOptions};
+use switchboard::log::{LogError, NatsCredentials, NatsEngine, NatsOptions, NatsRetention, SqliteLog, SqliteOptions};
+use switchboard::{Bound, Handle as ServerHandle, Hub, Server, Trust};
+use tokio::runtime::Handle;
+use tracing::{error, warn};
 
 /// What rooms are kept in, if they are.
-pub(super) fn open(config: &Config) -> Result<Option<Arc<SqliteLog>>, NotStarted> {
+pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> {
+    if !config.cluster.servers.value.is_empty() {
+        let engine = NatsEngine::open(options(config)?).await.map_err(NotStarted::Cluster)?;
+        let engine = Arc::new(engine);
+        let history = HistoryBounds { messages: config.rooms.most_messages(), ..ReplicatedOptions::default().history };
+        let log = ReplicatedLog::new(Arc::clone(&engine) as _, ReplicatedOptions { history }, &Handle::current());
+        return Ok(Some(KeptIn::Cluster(engine, Arc::new(log))));
+    }
     let Some(directory) = &config.history.data.value else { return Ok(None) };
     let options = SqliteOptions { bytes: config.history.most_bytes.value as u64 };
-    SqliteLog::open(directory, options).map(|log| Some(Arc::new(log))).map_err(NotStarted::Data)
+    let log = SqliteLog::open(directory, options).map_err(NotStarted::Data)?;
+    Ok(Some(KeptIn::Data(Arc::new(log))))
+}
+
+/// How the nats-servers are spoken to, and what is made of a stream that is not there.
+pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
+    let Cluster { servers, profile, credentials, ca } = &config.cluster;
+    let unusable = |what: &str, path: &Path, fault: String| {
+        NotStarted::Start(anyhow!("{what}: {} {fault}", switchboard::Escaped(path.as_os_str().as_encoded_bytes())))
+    };
+    let credentials = match &credentials.value {
+        Some(path) => {
+            let read = NatsCredentials::file(path);
+            read.map_err(|error| unusable("cluster-credentials", path, error.to_string()))?
+        }
+        None => NatsCredentials::None,
+    };
+    let trust = match &ca.value {
+        Some(path) => Some(Trust::file(path).map_err(|error| unusable("cluster-ca", path, error.to_string()))?),
+        None => None,
+    };
+    // Each envelope has a message at least, and the last one tells where the room is.
+    let envelopes = config.rooms.most_messages().max(1) as u64;
+    let retention = NatsRetention { envelopes, ..NatsRetention::default() };
+    Ok(NatsOptions {
+        credentials,
+        trust,
+        profile: profile.value,
+        retention,
+        ..NatsOptions::new(servers.value.iter().cloned())
+    })
 }
 
 /// All rooms, with those that are kept there.
-pub(super) fn hub(
-    config: &Config,
-    policy: Option<Arc<FilePolicy>>,
-    log: Option<Arc<SqliteLog>>,
-) -> Result<Hub, NotStarted> {
+pub(super) fn hub(config: &Config, policy: Option<Arc<FilePolicy>>, kept: Option<&KeptIn>) -> Result<Hub, NotStarted> {
     let rooms = config.rooms.clone();
     let classes = Classes::default().with(&rooms).unwrap_or_default();
     let mut builder = Hub::builder().room_options(move |name| rooms.options(name, &classes));
     if let Some(policy) = policy {
         builder = builder.policy(policy);
     }
-    if let Some(log) = log {
-        builder = builder.log(log);
+    if let Some(kept) = kept {
+        builder = builder.log(kept.log());
     }
     builder.build().map_err(|error: LogError| NotStarted::Start(anyhow!("cannot read the data directory: {error}")))
 }
 
+/// Listens, and waits for what other nodes have published in the rooms that are there from the start.
+pub(super) async fn bound(server: Server, hub: &Hub) -> Result<Bound, NotStarted> {
+    let bound = server.bind().await.map_err(NotStarted::Bind)?;
+    rooms_are_there(hub).await;
+    Ok(bound)
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody asks: these rooms are the program's own")]
+async fn rooms_are_there(hub: &Hub) {
+    if !hub.is_shared() {
+        return;
+    }
+    warn!("rooms are shared with other nodes; names, /who, /msg, /rooms and counts of members are of this node alone");
+    let mut behind = None;
+    loop {
+        let list = hub.rooms(behind.as_ref(), ROOMS_AT_ONCE);
+        for room in list.rooms.iter().filter_map(|summary| hub.find(&summary.name)) {
+            if let Err(error) = room.opened(None).await {
+                warn!(room = %room.name(), error = %error, "a room is not there yet");
+            }
+        }
+        behind = list.next;
+        if behind.is_none() {
+            return;
+        }
+    }
+}
+
+const ROOMS_AT_ONCE: usize = 100;
+
 /// Has the server drain once what it keeps cannot be relied on any more. Never returns: the server does.
-pub(super) async fn drain_once_broken(log: Option<&SqliteLog>, handle: &Handle) -> Infallible {
-    if let Some(log) = log {
+pub(super) async fn drain_once_broken(kept: Option<&KeptIn>, handle: &ServerHandle) -> Infallible {
+    if let Some(log) = kept.and_then(KeptIn::data) {
         let reason = log.broken().await;
         error!(error = %reason, "draining, as the data directory cannot be relied on any more");
         handle.drain();
@@ -47,8 +115,8 @@ pub(super) async fn drain_once_broken(log: Option<&SqliteLog>, handle: &Handle) 
 }
 
 /// Whether the end was one that nothing is wrong with. What was received is kept before, within the time that is `left`.
-pub(super) async fn ended(log: Option<&SqliteLog>, hub: &Hub, left: Duration) -> Result<(), NotStarted> {
+pub(super) async fn ended(kept: Option<&KeptIn>, hub: &Hub, left: Duration) -> Result<(), NotStarted> {
     let _ = tokio::time::timeout(left, hub.settled()).await;
-    let reason = log.and_then(SqliteLog::is_broken);
+    let reason = kept.and_then(KeptIn::data).and_then(SqliteLog::is_broken);
     reason.map_or(Ok(()), |reason| Err(NotStarted::Start(anyhow!("the data directory failed: {reason}"))))
 }

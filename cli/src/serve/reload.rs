@@ -170,6 +170,7 @@ impl Reloads {
             Ok(Err(NotStarted::Start(error))) => vec![format!("{error:#}")],
             Ok(Err(NotStarted::Bind(error))) => vec![error.to_string()],
             Ok(Err(NotStarted::Data(error))) => vec![error.to_string()],
+            Ok(Err(NotStarted::Cluster(error))) => vec![error.to_string()],
             Err(error) => vec![error.to_string()],
         })
     }

@@ -13,6 +13,7 @@ mod bench;
 mod callouts;
 mod certificates;
 mod clients;
+mod cluster;
 mod command_line;
 mod connect;
 mod datagrams;

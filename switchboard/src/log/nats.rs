@@ -158,7 +158,7 @@ impl NatsError {
     }
 
     /// With its cause, in one line.
-    fn chain(&self) -> String {
+    pub fn chain(&self) -> String {
         self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
     }
 }

@@ -16,7 +16,7 @@ pub(super) static KEYS: &[Key] = &[
         "durable",
         Kind::Switch,
         "\"on\"",
-        "whether it is kept in the data directory, if there is one; for rooms that are made from then on",
+        "whether it is kept in the data directory, if there is one, or is that of several nodes, if there are others; for rooms that are made from then on",
     ),
     room(
         "overflow",

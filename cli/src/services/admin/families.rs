@@ -1,8 +1,9 @@
 //! Every metric: its name, its type, its labels, and where its numbers are.
 //!
-//! Those of who may do what, of requests and of the file are in `families/steering.rs`, those of proxies in `families/proxying.rs`. Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
+//! Those of who may do what, of requests and of the file are in `families/steering.rs`, those of proxies in `families/proxying.rs`, those of the log that nodes share in `families/sharing.rs`. Labels are bounded by this program or by the operator's file: no room, no person and no address is ever one.
 
 mod proxying;
+mod sharing;
 mod steering;
 
 use super::exposition::{Exposition, MetricKind, Samples};
@@ -10,10 +11,10 @@ use super::health::Readiness;
 use super::process::{Process, seconds};
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
-use crate::running::Run;
+use crate::running::{KeptIn, Run};
 use crate::services::proxy::PoolFigures;
 use std::time::SystemTime;
-use switchboard::log::{RoomLog as _, SqliteLog, SqliteMetrics};
+use switchboard::log::{NatsEngine, NatsMetrics, RoomLog as _, SqliteLog, SqliteMetrics};
 use switchboard::{Carried, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics};
 
 /// A metric, as it is documented and as it is read.
@@ -39,6 +40,8 @@ struct Seen<'a> {
     process: Process,
     /// What is kept in a data directory, if there is one.
     kept: Option<SqliteMetrics>,
+    /// What is shared with other nodes, if anything is.
+    shared: Option<NatsMetrics>,
     /// Of each proxy.
     pools: Vec<PoolFigures>,
     is_ready: bool,
@@ -46,7 +49,7 @@ struct Seen<'a> {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(steering::METRICS).chain(proxying::METRICS)
+    METRICS.iter().chain(sharing::METRICS).chain(steering::METRICS).chain(proxying::METRICS)
 }
 
 /// Everything that is counted, as text.
@@ -70,7 +73,8 @@ pub(super) fn exposition(
         hub: hub.metrics(),
         workers: handle.workers(),
         process: Process::now(),
-        kept: running.kept().map(SqliteLog::metrics),
+        kept: running.kept().and_then(KeptIn::data).map(SqliteLog::metrics),
+        shared: running.kept().and_then(KeptIn::cluster).map(NatsEngine::metrics),
         pools: running.pools().iter().map(|pool| pool.figures()).collect(),
     };
     let mut exposition = Exposition::default();
@@ -298,7 +302,7 @@ static METRICS: &[Metric] = &[
     }),
     gauge("switchboard_history_bytes", &[], "Bytes of those.", |seen, to| to.add(&[], seen.hub.history_bytes)),
     gauge("switchboard_data_up", &[], "Whether the data directory takes messages: 1.", |seen, to| {
-        seen.running.kept().iter().for_each(|log| to.add(&[], u8::from(log.health().is_ok())));
+        seen.running.kept().and_then(KeptIn::data).iter().for_each(|log| to.add(&[], u8::from(log.health().is_ok())));
     }),
     gauge("switchboard_data_rooms", &[], "Rooms in the data directory.", |seen, to| {
         seen.kept.iter().for_each(|kept| to.add(&[], kept.rooms));

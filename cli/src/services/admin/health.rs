@@ -10,7 +10,6 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::log::RoomLog as _;
 use switchboard::{Handle, Hub};
 
 /// A worker sweeps once a second. One that has not for so long is held by a handler.
@@ -28,7 +27,7 @@ pub(crate) fn held(handle: &Handle) -> Vec<usize> {
 /// Whether it is to be sent connections.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    checks: [(&'static str, bool); 6],
+    checks: [(&'static str, bool); 7],
     near: Vec<&'static str>,
     /// Sources of tokens that could not fetch any keys yet.
     without_keys: Vec<String>,
@@ -51,7 +50,8 @@ impl Readiness {
                 ("not-put-aside", running.is_wanted()),
                 ("workers", held(handle).is_empty()),
                 ("keys", without_keys.is_empty()),
-                ("data", running.kept().is_none_or(|log| log.health().is_ok())),
+                ("data", running.kept().is_none_or(|log| log.cluster().is_some() || log.health().is_ok())),
+                ("cluster", running.kept().is_none_or(|log| log.cluster().is_none() || log.health().is_ok())),
             ],
             near: near.map(|(name, ..)| name).collect(),
             without_keys,

@@ -236,6 +236,11 @@ pub(super) fn refused(error: NotAllowed) -> Failure {
     Failure::new(ErrorCode::NotAllowed, error.to_string())
 }
 
+/// Waits for what other nodes have published in the room, up to `since` if that is further on.
+pub(super) async fn there(room: &Room, since: Option<MessageId>) -> Result<(), Failure> {
+    room.opened(since).await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))
+}
+
 pub(super) fn unpublished(error: PublishError) -> Failure {
     let code = match error {
         PublishError::TooLong { .. } => ErrorCode::FrameTooLong,

@@ -3,7 +3,7 @@
 //! Nothing here delivers: what is published reaches members by itself.
 
 use super::asked;
-use super::commands::{Answer, misnamed, unjoined, unpublished};
+use super::commands::{Answer, misnamed, there, unjoined, unpublished};
 use super::confirming::Unconfirmed;
 use super::credentials::FirstSeat;
 use super::seats::Seats;
@@ -111,6 +111,17 @@ where
         self.listener.may_be_called(&self.session.principal(), &name)?;
         let renamed = self.session.rename(name).map(drop);
         renamed.map_err(misnamed)
+    }
+
+    /// Waits for what other nodes have published in a room that it asks to join.
+    async fn is_there(&self, input: &Input) -> Result<(), Failure> {
+        let Input::Command(Command::Join { room: name, since, .. }) = input else { return Ok(()) };
+        if !self.listener.hub.is_shared() {
+            return Ok(());
+        }
+        let seat = self.seats.of(name).filter(|seat| !seat.is_removed());
+        let room = seat.map_or_else(|| self.room_to_join(name), |seat| Ok(seat.room().clone()))?;
+        there(&room, *since).await
     }
 
     /// Tells it what it does not get.
@@ -266,7 +277,11 @@ where
         };
         // Whoever sends again what somebody has signed is told nothing.
         let Some(frame) = frame else { return Ok(ControlFlow::Break(())) };
-        let joined = match parse(frame).and_then(|input| self.answer(input)) {
+        let input = match parse(frame) {
+            Ok(input) => self.is_there(&input).await.map(|()| input),
+            Err(failure) => Err(failure),
+        };
+        let joined = match input.and_then(|input| self.answer(input)) {
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
@@ -306,7 +321,8 @@ where
                     let writable = self.conn.writable();
                     writable.await;
                 }
-                self.begin_listing(&input).await.and_then(|()| self.answer(input))
+                let may = self.is_there(&input).await.and(self.begin_listing(&input).await);
+                may.and_then(|()| self.answer(input))
             }
             Err(failure) => Err(failure),
         };

@@ -10,7 +10,7 @@ mod route;
 mod streams;
 mod tickets;
 
-use super::commands::{refused, unpublished};
+use super::commands::{refused, there, unpublished};
 use super::credentials::{Admission, PATIENCE, is_nobody, needed, shown_first};
 use super::listing;
 use super::member::Member;
@@ -205,13 +205,19 @@ impl Web {
             Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
             Route::Messages { room, span } => {
                 let session = session()?;
-                let room = find(&session, &room)?;
+                let room = if self.listener.hub.is_shared() {
+                    // Another node may have it.
+                    self.listener.make(&session, &room, request.peer())?
+                } else {
+                    find(&session, &room)?
+                };
+                there(&room, None).await?;
                 messages::answer((session, room), span, account, is_head).await
             }
             Route::Follow { .. } if is_head => Ok(bodiless(endless(OBJECTS))),
             Route::Events { .. } if is_head => Ok(bodiless(endless(EVENTS))),
             Route::Follow { room, begin } => self.follow(who, &room, begin, request.peer()).await,
-            Route::Events { room, since } => self.events(who, &room, since, &request),
+            Route::Events { room, since } => self.events(who, &room, since, &request).await,
             Route::Socket(socket) => self.socket(socket, Arc::clone(who), request),
         }
     }
@@ -307,10 +313,15 @@ async fn arrive(
         }
         member.refuse(&failure).await?;
     }
-    let room = match &kind {
+    let mut room = match &kind {
         SocketKind::Room(name) | SocketKind::Grammar(Some(name)) => member.room_to_join(name),
         SocketKind::Grammar(None) => Ok(listener.room.clone()),
     };
+    if let Ok(joined) = &room
+        && let Err(failure) = there(joined, since).await
+    {
+        room = Err(failure);
+    }
     let seated = match (room, &kind) {
         (Err(failure), _) => Err(failure),
         // Whoever gives no commands cannot ask where it is.

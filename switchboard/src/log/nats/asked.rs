@@ -51,7 +51,7 @@ pub(super) type Over = (OnOutcome, Outcome);
 #[derive(Default)]
 pub(super) struct Questions {
     next: u64,
-    questions: HashMap<u64, Question>,
+    open: HashMap<u64, Question>,
     /// In the order of their deadlines, for each time that one may take.
     deadlines: HashMap<Duration, VecDeque<(Instant, u64)>>,
     bytes: usize,
@@ -76,13 +76,13 @@ impl Questions {
         let until = now + time;
         self.deadlines.entry(time).or_default().push_back((until, self.next));
         let question = Question { answers, got: Vec::new(), got_bytes: 0, bytes, until, done };
-        self.questions.insert(self.next, question);
+        self.open.insert(self.next, question);
         Ok(self.next)
     }
 
     /// An answer has come to question `number`.
     pub(super) fn answered(&mut self, number: u64, answer: Received) -> Option<Over> {
-        let question = self.questions.get_mut(&number)?;
+        let question = self.open.get_mut(&number)?;
         let status = answer.headers.status();
         if status == Some(503) {
             return self.over(number, |_| Outcome::NobodyThere);
@@ -117,7 +117,7 @@ impl Questions {
             }
         }
         // One that was answered is in the list still.
-        let is_late = |number: &u64| self.questions.get(number).is_some_and(|question| question.until <= now);
+        let is_late = |number: &u64| self.open.get(number).is_some_and(|question| question.until <= now);
         late.retain(is_late);
         late.into_iter()
             .filter_map(|number| self.over(number, |_| Outcome::Unanswered("it has not answered in time".into())))
@@ -128,7 +128,7 @@ impl Questions {
     pub(super) fn lost(&mut self, reason: &Arc<str>) -> Vec<Over> {
         self.deadlines.clear();
         self.bytes = 0;
-        self.questions.drain().map(|(_, question)| (question.done, Outcome::Unanswered(Arc::clone(reason)))).collect()
+        self.open.drain().map(|(_, question)| (question.done, Outcome::Unanswered(Arc::clone(reason)))).collect()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -136,7 +136,7 @@ impl Questions {
     }
 
     fn over(&mut self, number: u64, outcome: impl FnOnce(Vec<Received>) -> Outcome) -> Option<Over> {
-        let question = self.questions.remove(&number)?;
+        let question = self.open.remove(&number)?;
         self.bytes -= question.bytes;
         Some((question.done, outcome(question.got)))
     }

@@ -51,6 +51,9 @@ pub enum CredentialsError {
     /// It is longer than 64 KiB.
     #[error("is longer than 64 KiB")]
     Long,
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
     /// There is no such part in it.
     #[error("has no `-----BEGIN {0}-----`")]
     Missing(&'static str),
@@ -60,7 +63,7 @@ pub enum CredentialsError {
 }
 
 impl NatsCredentials {
-    /// Reads a file of credentials, as `nsc` makes them: a user's JWT and its seed.
+    /// Reads a file of credentials: as `nsc` makes them, a user's JWT and its seed; or one line with `USER:PASSWORD`, or with a token.
     ///
     /// # Errors
     /// It cannot be read, or is none.
@@ -71,7 +74,14 @@ impl NatsCredentials {
         if text.len() as u64 > FILE_BYTES {
             return Err(CredentialsError::Long);
         }
-        Self::parse(&text)
+        match text.trim() {
+            "" => Err(CredentialsError::Empty),
+            line if !line.contains('\n') => Ok(match line.split_once(':') {
+                Some((name, password)) => Self::User { name: name.to_owned(), password: password.to_owned() },
+                None => Self::Token(line.to_owned()),
+            }),
+            _ => Self::parse(&text),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, CredentialsError> {

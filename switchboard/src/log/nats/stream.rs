@@ -171,6 +171,8 @@ mod tests {
         assert_eq!(differences(&kept_longer, NatsProfile::File), Vec::<String>::new(), "an operator's to choose");
     }
 
+    type Change = fn(&mut Value);
+
     #[test]
     fn what_differs_is_told() {
         let told = |profile, change: fn(&mut Value)| differences(&info(change), profile).join("; ");
@@ -178,7 +180,6 @@ mod tests {
         assert_eq!(durable, "its num_replicas is 1, and not 3");
         let memory = told(NatsProfile::Memory, |_| {});
         assert_eq!(memory, "its storage is \"file\", and not \"memory\"");
-        type Change = fn(&mut Value);
         let cases: [(&str, Change); 6] = [
             ("its subjects is [\"a\"], and not [\"sb.r.>\"]", |config| config["subjects"] = json!(["a"])),
             ("its republish.src is null", |config| config["republish"] = Value::Null),

@@ -2,6 +2,7 @@
 //!
 //! The first thing that is told is from where on messages come, so that who is cut off before the first one can go on there.
 
+use super::super::commands::there;
 use super::super::credentials::is_nobody;
 use super::messages::before_last;
 use super::route::{Begin, last_event};
@@ -38,6 +39,11 @@ impl Web {
     ) -> Result<Response, Failure> {
         let session = self.session(who, None)?;
         let room = self.listener.make(&session, room, peer)?;
+        let known = match &begin {
+            Begin::Since(since) => Some(*since),
+            Begin::Last(_) => None,
+        };
+        there(&room, known).await?;
         let since = match begin {
             Begin::Since(since) => since,
             Begin::Last(count) => before_last(&session, &room, count).await,
@@ -51,7 +57,7 @@ impl Web {
         }))
     }
 
-    pub(super) fn events(
+    pub(super) async fn events(
         &self,
         who: &Arc<Principal>,
         room: &RoomName,
@@ -62,6 +68,7 @@ impl Web {
         let last = request.headers().get(LAST_EVENT_ID).filter(|last| !last.is_empty());
         let since = last.map(|last| last_event(last.to_str().unwrap_or_default())).or(since);
         let room = self.listener.make(&self.session(who, None)?, room, request.peer())?;
+        there(&room, since).await?;
         let spread = self.hasher.hash_one(request.id()) % RETRY_SPREAD.as_millis() as u64;
         let retry = EventStream::retry(RETRY + Duration::from_millis(spread));
         let listener = Arc::clone(&self.listener);

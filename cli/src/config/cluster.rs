@@ -1,0 +1,66 @@
+//! Which other nodes rooms are shared with: the nats-servers that have their log, and how they are spoken to.
+
+use super::history::History;
+use super::{Choice, Fault, SetBy, Setting, parse_path, quoted, show_path};
+use std::path::PathBuf;
+use switchboard::log::{NatsProfile, NatsServer};
+
+/// Without servers each node has rooms of its own.
+const ALONE: &str = "off";
+
+/// The servers are tried in turn: more are a slip of the finger.
+const MOST_SERVERS: usize = 64;
+
+/// What is said of the cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// One of them at a time; none where there is no cluster.
+    pub(crate) servers: Setting<Vec<NatsServer>>,
+    pub(crate) profile: Setting<NatsProfile>,
+    pub(crate) credentials: Setting<Option<PathBuf>>,
+    pub(crate) ca: Setting<Option<PathBuf>>,
+}
+
+impl Cluster {
+    pub(super) fn choose(choice: &mut Choice) -> Self {
+        let profile = |text: &str| text.parse().map_err(|_| "neither memory, nor file, nor durable".to_owned());
+        Self {
+            servers: choice.one("cluster", Vec::new(), parse_servers),
+            profile: choice.one("cluster-profile", NatsProfile::default(), profile),
+            credentials: choice.one("cluster-credentials", None, |text| parse_path(text, "a file", ALONE)),
+            ca: choice.one("cluster-ca", None, |text| parse_path(text, "a file", ALONE)),
+        }
+    }
+
+    /// What is wrong with it where rooms are kept in a directory.
+    pub(super) fn beside(&self, history: &History) -> Option<Fault> {
+        let is_both = !self.servers.value.is_empty() && history.data.value.is_some();
+        let text = "cluster: rooms of several nodes are kept by their nats-servers, so there can be no data directory beside it";
+        is_both.then(|| Fault::new(self.servers.set_by.clone(), text.to_owned()))
+    }
+
+    /// Each setting as TOML, and where it came from.
+    pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 4] {
+        let servers: Vec<_> = self.servers.value.iter().map(ToString::to_string).collect();
+        let servers = if servers.is_empty() { ALONE.to_owned() } else { servers.join(",") };
+        let path = |path: &Option<PathBuf>| quoted(&show_path(path.as_deref(), ALONE));
+        [
+            ("cluster", quoted(&servers), &self.servers.set_by),
+            ("cluster-profile", quoted(&self.profile.value.to_string()), &self.profile.set_by),
+            ("cluster-credentials", path(&self.credentials.value), &self.credentials.set_by),
+            ("cluster-ca", path(&self.ca.value), &self.ca.set_by),
+        ]
+    }
+}
+
+fn parse_servers(text: &str) -> Result<Vec<NatsServer>, String> {
+    if text == ALONE {
+        return Ok(Vec::new());
+    }
+    let servers: Result<Vec<NatsServer>, _> = text.split(',').map(|server| server.trim().parse()).collect();
+    match servers {
+        Ok(servers) if servers.len() > MOST_SERVERS => Err(format!("more than {MOST_SERVERS} servers")),
+        Ok(servers) => Ok(servers),
+        Err(error) => Err(format!("no list of nats-servers: {error}")),
+    }
+}

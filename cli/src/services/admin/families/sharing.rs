@@ -1,0 +1,35 @@
+//! Metrics of the log that several nodes share. They have no labels: the log is one.
+
+use super::{Metric, counter, gauge, histogram};
+use crate::running::KeptIn;
+
+pub(super) static METRICS: &[Metric] = &[
+    gauge("switchboard_cluster_up", &[], "Whether the log of the cluster takes messages: 1.", |seen, to| {
+        let shared = seen.running.kept().filter(|kept| kept.cluster().is_some());
+        shared.map(KeptIn::health).iter().for_each(|health| to.add(&[], u8::from(health.is_ok())));
+    }),
+    gauge("switchboard_cluster_connected", &[], "Whether a nats-server is connected to: 1.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], u8::from(shared.standing.is_some())));
+    }),
+    gauge("switchboard_cluster_rooms", &[], "Rooms that this node follows.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.rooms));
+    }),
+    gauge("switchboard_cluster_in_flight_bytes", &[], "Bytes that are not answered yet.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.in_flight_bytes));
+    }),
+    counter("switchboard_cluster_connections_total", &[], "Connections made to nats-servers.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.connections));
+    }),
+    counter("switchboard_cluster_appends_total", &[], "Envelopes of messages appended by this node.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.appended));
+    }),
+    counter("switchboard_cluster_conflicts_total", &[], "Envelopes that another node's came before.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.conflicts));
+    }),
+    counter("switchboard_cluster_unanswered_total", &[], "Envelopes that were not answered in time.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add(&[], shared.unknown));
+    }),
+    histogram("switchboard_cluster_append_duration_seconds", &[], "How long appends took.", |seen, to| {
+        seen.shared.iter().for_each(|shared| to.add_durations(&[], &shared.appends));
+    }),
+];
