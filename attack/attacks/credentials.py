@@ -9,12 +9,15 @@ from pathlib import Path
 from ..server import Server
 from ..world import PUBLIC, connect
 from . import HTTP, MIB, TCP, attack, until
-from .sockets import still_open
+from .edges import TLS_BYTES, sealed
+from .sockets import CERTIFICATE, still_open
 
 FILE = str(Path(__file__).resolve().parents[1] / "credentials.toml")
 RULES = ("--config", FILE)
 ALICE = "attack-token-of-alice"
 WAITING = 2_000
+# Of those by TLS, which cost their client more than the server.
+SEALED = 500
 # The second in which they are closed, and the time to finish.
 CLOSED_S = 10 + 2 + 1
 
@@ -121,3 +124,15 @@ def whoever_shows_nothing(server: Server, end: float) -> list[str]:
     if b"1 member: alice" not in told:
         wrong.append(f"somebody had a place without a token: {told!r}")
     return wrong
+
+
+@attack(
+    "rooms=tls://10.99.0.1:0?auth=required&" + CERTIFICATE, options=(*RULES, "--max-handshakes-per-address", "off"), seconds=CLOSED_S + 1,
+    memory=32 * MIB + SEALED * TLS_BYTES,
+)  # fmt: skip
+def whoever_shows_nothing_behind_tls(server: Server, end: float) -> list[str]:
+    """500 connections that shake hands by TLS where a token is needed, and stop there."""
+    waiting = [sealed(server, "rooms=tls", f"10.20.{number // 200}.2") for number in range(SEALED)]
+    time.sleep(CLOSED_S)
+    left = sum(still_open(connection) for connection in waiting)
+    return [f"{left} of {SEALED} were still open after {CLOSED_S} s"] if left else []

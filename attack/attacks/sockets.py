@@ -205,7 +205,7 @@ def still_open(connection: socket.socket) -> bool:
         while connection.recv(MIB):
             pass
         return False
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False
