@@ -246,22 +246,30 @@ impl Link {
     ) -> Poll<Result<(), CloseReason>> {
         let limits = &self.listener.limits;
         let mut state = self.state.lock();
-        staging::take(self, |output, frames| self.append(&mut state, output, frames));
-        if self.is(CLOSING | FINISHED)
-            && let Some(reason) = self.refuses(&state)
-        {
-            return Poll::Ready(Err(reason));
-        }
-        if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
-            self.register(&mut state, cx);
-            state.wants_space = true;
-            return Poll::Pending;
-        }
+        ready!(self.poll_place(&mut state, cx))?;
         state.outbox.push(frames, encode);
         self.queued(&mut state);
         self.sent(Lane::Tasks, frames);
         if !self.is(SHARED) {
             staging::open(self, state.outbox.space(limits.outbox_bytes, limits.outbox_frames));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until a frame may be queued behind what was staged, or says why none may.
+    #[inline]
+    fn poll_place(self: &Arc<Self>, state: &mut State, cx: &Context<'_>) -> Poll<Result<(), CloseReason>> {
+        let limits = &self.listener.limits;
+        staging::take(self, |output, frames| self.append(state, output, frames));
+        if self.is(CLOSING | FINISHED)
+            && let Some(reason) = self.refuses(state)
+        {
+            return Poll::Ready(Err(reason));
+        }
+        if state.outbox.is_full(limits.outbox_bytes, limits.outbox_frames) {
+            self.register(state, cx);
+            state.wants_space = true;
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }

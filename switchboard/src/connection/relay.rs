@@ -228,6 +228,8 @@ struct Way {
     held: Option<Bytes>,
     /// The source has finished, and the target was told so.
     is_over: bool,
+    /// The target had too much queued when it was looked at last.
+    is_full: bool,
 }
 
 /// Which end of a way is closed, and why.
@@ -247,16 +249,23 @@ impl Way {
         A: Codec<Frame: Into<Bytes>>,
         B: Codec<Frame: Into<Bytes> + From<Bytes>>,
     {
+        // A target that took everything has nothing queued, which need not be asked each time.
+        let mut is_known = !self.is_full && !target.link.is_blocked();
         while !self.is_over {
             if let Some(bytes) = self.held.take() {
-                let frame = B::Frame::from(bytes);
+                is_known = false;
+                let (length, frame) = (bytes.len(), B::Frame::from(bytes));
                 let (count, mut frame) = (B::count(&frame), Some(frame));
-                let queued = target.poll_put(cx, count, &mut frame);
+                let queued = target.poll_pass(cx, (count, length), &mut frame);
                 self.held = frame.map(Into::into);
                 ready!(queued).map_err(Broken::Target)?;
             }
-            let most = QUEUED_BYTES.min(target.link.listener.limits.outbox_bytes);
-            ready!(target.link.poll_below(cx, most));
+            if !std::mem::take(&mut is_known) {
+                let most = QUEUED_BYTES.min(target.link.listener.limits.outbox_bytes);
+                self.is_full = true;
+                ready!(target.link.poll_below(cx, most));
+                self.is_full = false;
+            }
             match ready!(source.poll_recv(cx, Until::End)) {
                 Ok(Some(frame)) => {
                     let bytes = frame.into();

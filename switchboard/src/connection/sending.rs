@@ -70,4 +70,19 @@ impl<C: Codec> Receiving<C> {
             envelope.put(output, |output| codec.encode(frame, output));
         })
     }
+
+    /// The same of a frame with so many `bytes` that another connection has received, which leaves at once.
+    #[inline]
+    pub(super) fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        (count, bytes): (usize, usize),
+        frame: &mut Option<C::Frame>,
+    ) -> Poll<Result<(), CloseReason>> {
+        let Self { link, codec, envelope, .. } = self;
+        link.poll_pass(cx, (count, bytes), |output| {
+            let Some(frame) = frame.take() else { unreachable!("queued once") };
+            envelope.put(output, |output| codec.encode(frame, output));
+        })
+    }
 }

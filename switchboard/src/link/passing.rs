@@ -1,10 +1,14 @@
 //! What relays, and users of a connection as a byte stream, need from a link.
 
-use super::{CLOSING, FINISHED, Link, NOT_READING, OPENING, UNHEARD, staging};
+use super::{BLOCKED, CLOSING, FINISHED, Link, NOT_READING, OPENING, UNHEARD, staging};
+use crate::metrics::Lane;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
-use switchboard_proto::CloseReason;
+use std::task::{Context, Poll, ready};
+use switchboard_proto::{CloseReason, Output};
+
+/// What is as large as this is written by itself: to gather it with more saves less than it costs to wait for the tick.
+const LARGE_BYTES: usize = staging::MOST_BYTES;
 
 impl Link {
     /// Something passed through the connection that this one is relayed with: its peer is not late, though it sends
@@ -13,6 +17,40 @@ impl Link {
         if self.reading_since.load(Ordering::Relaxed) != NOT_READING && !self.is(OPENING) {
             self.reading_since.store(self.tick.now(), Ordering::Relaxed);
         }
+    }
+
+    /// As [`poll_send`](Self::poll_send), of `bytes` that another connection has received: what its own task does not stage is written at
+    /// once, and not at the next tick, as nothing joins it there.
+    #[inline]
+    pub(crate) fn poll_pass(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        (frames, bytes): (usize, usize),
+        encode: impl FnOnce(&mut Output),
+    ) -> Poll<Result<(), CloseReason>> {
+        if bytes < LARGE_BYTES && staging::is_polling(self) {
+            return self.poll_send(cx, frames, encode);
+        }
+        let mut state = self.state.lock();
+        ready!(self.poll_place(&mut state, cx))?;
+        state.outbox.push(frames, encode);
+        self.sent(Lane::Tasks, frames);
+        if state.outbox.dirty || state.outbox.blocked_since().is_some() || self.is(UNHEARD) {
+            // Somebody writes it already.
+            self.queued(&mut state);
+            return Poll::Ready(Ok(()));
+        }
+        let mut written = 0;
+        let result = state.outbox.try_flush(self.tick.now(), &mut written);
+        self.wrote(Lane::Tasks, &mut state, written);
+        self.flushed(&mut state, result);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the socket has not taken all that was written last.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is(BLOCKED)
     }
 
     /// Waits until the socket has taken all that is queued.
