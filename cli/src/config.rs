@@ -19,6 +19,7 @@ mod places;
 mod rooms;
 mod sections;
 mod show;
+mod upstreams;
 mod values;
 
 pub(crate) use bans::Bans;
@@ -173,7 +174,7 @@ impl Config {
         environment: &HashMap<String, OsString>,
         limit_faults: impl FnOnce(Limits) -> Vec<String>,
     ) -> Result<Self, Vec<Fault>> {
-        let Layers { given, file, mut content, mut faults } = Layers::collect(typed, environment);
+        let Layers { given, file, mut content, mut faults, .. } = Layers::collect(typed, environment);
         let (mut rules, rooms, bans) = sections::understand(&mut content);
         let mut choice = Choice { given, faults: Vec::new() };
         let state_directory =

@@ -10,6 +10,7 @@ mod listener;
 mod rights;
 mod rooms;
 mod server;
+mod upstreams;
 
 use std::fmt;
 
@@ -42,6 +43,7 @@ pub(super) enum Table {
     Callout,
     Name,
     Ban,
+    Upstreams,
 }
 
 /// How many tables of a kind there can be.
@@ -139,7 +141,7 @@ const fn key(table: Table, name: &'static str, kind: Kind, default: &'static str
 impl Key {
     /// Whether its value is what would be typed as a flag, or as an option of a URL.
     pub(super) fn is_typed(&self) -> bool {
-        matches!(self.table, Table::Top | Table::Listener)
+        matches!(self.table, Table::Top | Table::Listener | Table::Upstreams)
     }
 
     const fn live(self) -> Self {
@@ -162,7 +164,9 @@ impl Key {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS].into_iter().flatten()
+    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS, upstreams::KEYS]
+        .into_iter()
+        .flatten()
 }
 
 /// `[names."GLOB"]`.
@@ -177,7 +181,7 @@ static NAMES: Form = Form {
 
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 9] = [
+    pub(super) const UNDER: [Self; 10] = [
         Self::Listener,
         Self::Token,
         Self::Group,
@@ -187,6 +191,7 @@ impl Table {
         Self::Callout,
         Self::Name,
         Self::Ban,
+        Self::Upstreams,
     ];
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> + Clone {
@@ -258,6 +263,7 @@ impl Table {
             },
             Self::Name => &NAMES,
             Self::Ban => &ban::FORM,
+            Self::Upstreams => &upstreams::FORM,
             Self::Callout => &Form {
                 name: "callout",
                 shape: Shape::One,

@@ -2,6 +2,7 @@
 
 use super::file::{self, Block, Content};
 use super::keys::{Kind, Table};
+use super::upstreams::UpstreamSets;
 use super::values::Value;
 use crate::args::Settings;
 use crate::policy::rules::At;
@@ -128,6 +129,7 @@ pub(super) struct Layers {
     pub(super) file: Option<(PathBuf, SetBy)>,
     /// What else the file says.
     pub(super) content: Content,
+    upstreams: UpstreamSets,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -157,7 +159,25 @@ impl Layers {
                 }
             }
         }
+        layers.expand_upstreams();
         layers
+    }
+
+    /// Has each listener have the options of the upstreams that it names, wherever the listener comes from.
+    fn expand_upstreams(&mut self) {
+        for given in self.given.iter_mut().filter(|given| given.name == "listen") {
+            let set_by = &given.set_by;
+            given.texts.retain_mut(|text| match self.upstreams.expand(text) {
+                Ok(()) => true,
+                Err(fault) => {
+                    self.faults.push(Fault { at: text.at, ..Fault::new(set_by.clone(), fault) });
+                    false
+                }
+            });
+        }
+        // That of which nothing is left was not empty.
+        self.given.retain(|given| given.name != "listen" || !given.texts.is_empty() || self.faults.is_empty());
+        self.content.faults.extend(self.upstreams.unused_faults());
     }
 
     fn add_typed(&mut self, typed: Settings) {
@@ -276,6 +296,7 @@ impl Layers {
                 self.given.push(Given { name: "listen", texts, set_by });
             }
         }
+        self.upstreams = UpstreamSets::of(content.take(Table::Upstreams), &mut content.faults);
         self.content = content;
     }
 }
@@ -312,7 +333,7 @@ const NO_URL: &str = "[[listener]] has no `url`, such as url = \"rooms=tcp://127
 const NO_TEXT: &str = "[[listener]] is left out: its `url` is not a string";
 
 /// A value of an option as it stands in a URL.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     percent_encoded(text, b"/:,*=@+")
 }
 

@@ -204,6 +204,38 @@ fn what_is_served_all_the_same_is_warned_of() {
 }
 
 #[test]
+fn upstreams_are_looked_at_whether_a_listener_names_them_or_not() {
+    let wrong = |text: &str| load(File::new("upstreams", text).typed(), &[]).err().unwrap_or_default();
+    let db = "[upstreams.db]\nto = [\"tcp://10.0.0.5:1\", \"tcp://10.0.0.6:1\"]\n";
+    let listener = "[[listener]]\nurl = \"proxy=tcp://127.0.0.1:0\"\nto = \"db\"\n";
+    for (text, expected) in [
+        (db.to_owned(), None),
+        (format!("{db}{listener}"), None),
+        (format!("{db}max = \"off\"\nhalf = \"5s\"\nsend-proxy = \"v2\"\n{listener}"), None),
+        ("[upstreams.dns]\nto = \"udp://10.0.0.5:53\"\nidle = \"5s\"\n".to_owned(), None),
+        (
+            format!("{db}weights = [\"3\"]\n"),
+            Some("3:12: option `weights`: `3` is not one number from 1 to 256 for each"),
+        ),
+        (
+            format!("{db}weights = [\"3\"]\n{listener}"),
+            Some("3:12: option `weights`: `3` is not one number from 1 to 256 for each"),
+        ),
+        (format!("{db}{listener}max = 5\n[upstreams.x]\nmax = 5\n"), Some("[upstreams.x] has no `to`")),
+        (format!("{db}max = 4\n{listener}max = 5\n"), Some("option `max` is given twice")),
+        (
+            listener.to_owned() + "[upstreams.dbs]\nto = \"tcp://a:1\"\n",
+            Some("there is no [upstreams.db]; did you mean `dbs`?"),
+        ),
+        (format!("{db}[upstreams.\"a b\"]\nto = \"tcp://a:1\"\n"), Some("not letters, digits,")),
+    ] {
+        let told = wrong(&text);
+        assert_eq!(told.len(), usize::from(expected.is_some()), "{text}\n{told:?}");
+        assert!(expected.is_none_or(|expected| told[0].contains(expected)), "{text}\n{told:?}");
+    }
+}
+
+#[test]
 fn all_faults_of_all_origins_come_at_once() {
     let file = File::new(
         "faults",
@@ -219,7 +251,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, cluster, cluster-profile, cluster-credentials, cluster-ca, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban";
+                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, cluster, cluster-profile, cluster-credentials, cluster-ca, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban, upstreams";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

@@ -217,6 +217,20 @@ fn one_client_comes_to_the_same_upstream_each_time() {
 }
 
 #[test]
+fn listeners_name_upstreams_of_the_file_wherever_they_are_given_themselves() {
+    let (socket, file) = (Place::new("proxy-named"), Place::new("proxy-named.toml"));
+    let listener = format!("[[listener]]\nurl = \"proxy=unix://{socket}\"\nto = \"back\"\n");
+    std::fs::write(&*file, format!("[upstreams.back]\nto = \"{}\"\nbalance = \"round\"\n{listener}", counting(8)))
+        .expect("it is written");
+    let program = Program::of_file(&file, 1);
+    assert_eq!(exchange(UnixStream::connect(&*socket).expect("it listens"), b"x"), b"8: 1 bytes");
+    drop(program);
+    let typed = format!("--config={file}");
+    let program = Program::serve(&[&typed, "proxy=tcp://127.0.0.1:0?to=back"]);
+    assert_eq!(exchange(program.tcp(0), b"x"), b"8: 1 bytes");
+}
+
+#[test]
 fn a_drain_lets_pairs_finish() {
     let mut program = proxied(&counting(7), "");
     let mut stream = program.tcp(0);
