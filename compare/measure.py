@@ -64,7 +64,7 @@ def undisturbed(which: Workload, row: Row, server: Server, work: Path, bench: Pa
 def once(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> dict:
     """One run: the server on one core, the load on another."""
     server_core, load_core = cores()
-    with Running(server, server_core, work) as running:
+    with Running(server, server_core, load_core, work) as running:
         command = [*server.load, *row.bench]
         if not server.load:
             fixed = ("--threads", "1", "--server-pid", "{pid}", "--json", "--no-tui")

@@ -24,6 +24,10 @@ NAIVE = TARGET / PROFILE / "examples" / "naive"
 BUILT = TARGET / "peers"
 
 
+# How programs are asked for their version, other than by --version.
+ASKED = {"go": "version", "mosquitto": "-h", "haproxy": "-v", "nginx": "-v"}
+
+
 class Trouble(Exception):
     """What a person must know, in one sentence."""
 
@@ -40,15 +44,15 @@ def runs(program: str) -> bool:
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
     if not path:
         return False
-    version = {"go": "version", "mosquitto": "-h"}.get(program, "--version")
+    version = ASKED.get(program, "--version")
     return subprocess.run([path, version], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode in (0, 3)
 
 
 def version(program: str) -> str:
     """The first line of what a program says of its version."""
-    argument = {"go": "version", "mosquitto": "-h"}.get(program, "--version")
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin") or program
-    output = subprocess.run([path, argument], capture_output=True, text=True).stdout
+    said = subprocess.run([path, ASKED.get(program, "--version")], capture_output=True, text=True)
+    output = said.stdout or said.stderr
     return output.splitlines()[0].strip() if output else program
 
 
@@ -119,16 +123,21 @@ def alone(core: int) -> None:
 
 
 class Running:
-    """A server that runs on one core, until the end of a `with`."""
+    """A server that runs on one core, and what is behind it on another, until the end of a `with`."""
 
-    def __init__(self, server: Server, core: int, work: Path):
-        self.port = free_port()
-        self.places = {"port": self.port, "built": BUILT, "work": work, "switchboard": SWITCHBOARD, "naive": NAIVE}
+    def __init__(self, server: Server, core: int, other: int, work: Path):
+        self.port, self.behind = free_port(), free_port()
+        self.places = {"port": self.port, "behind": self.behind, "built": BUILT, "work": work, "switchboard": SWITCHBOARD, "naive": NAIVE}
         self.server = server
         (work / "config").write_text("".join(self.filled(line) + "\n" for line in server.config))
         self.log = open(work / "log", "w+b")
-        self.process = subprocess.Popen(
-            [self.filled(word) for word in server.command],
+        self.last = self.started(server.behind, other, work) if server.behind else None
+        self.process = self.started(server.command, core, work)
+        self.places["pid"] = self.process.pid
+
+    def started(self, command: tuple[str, ...], core: int, work: Path) -> subprocess.Popen:
+        return subprocess.Popen(
+            [self.filled(word) for word in command],
             cwd=work,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
@@ -136,7 +145,6 @@ class Running:
             env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"},
             preexec_fn=lambda: alone(core),
         )
-        self.places["pid"] = self.process.pid
 
     def filled(self, text: str) -> str:
         for name, value in self.places.items():
@@ -146,8 +154,10 @@ class Running:
     def __enter__(self) -> "Running":
         tables = ["/proc/net/udp"] if self.server.url.startswith("udp") else ["/proc/net/tcp", "/proc/net/tcp6"]
         end = time.monotonic() + PATIENCE_S
+        ports = [self.port, self.behind] if self.last else [self.port]
         while time.monotonic() < end and self.process.poll() is None:
-            if any(is_bound(Path(table).read_text(), self.port) for table in tables if Path(table).exists()):
+            bound = [Path(table).read_text() for table in tables if Path(table).exists()]
+            if all(any(is_bound(table, port) for table in bound) for port in ports):
                 time.sleep(SETTLING_S)
                 return self
             time.sleep(0.02)
@@ -161,9 +171,10 @@ class Running:
         self.log.close()
 
     def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for process in filter(None, (self.process, self.last)):
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -23,6 +23,8 @@ class Server:
     hint: str = ""
     # Lines of `{work}/config`.
     config: tuple[str, ...] = ()
+    # A server behind it, at {behind}, which runs beside the load.
+    behind: tuple[str, ...] = ()
     # Makes the load in place of `switchboard bench`, and prints the same JSON; what a row adds comes last.
     load: tuple[str, ...] = ()
 
@@ -142,6 +144,54 @@ RELAY = switchboard("rooms=tcp://127.0.0.1:{port}?format=raw&commands=off", TCP)
 # As text: raw payloads come without a welcome, and so without the rooms that it says one can join.
 JOIN = ("--room", "bench")
 ROOMS = switchboard("rooms=tcp://127.0.0.1:{port}", TCP, *JOIN)
+# What is behind each proxy: it answers with what came.
+BEHIND = ("{switchboard}", "serve", "-q", "--workers", "1", "echo=tcp://127.0.0.1:{behind}?prefix=&idle=off")
+PROXY = replace(switchboard("proxy=tcp://127.0.0.1:{port}?to=tcp://127.0.0.1:{behind}", TCP), behind=BEHIND)
+PROXIES = (
+    PROXY,
+    replace(
+        floor("relay"), command=("{built}/floor/relay", "{port}", "{behind}"), behind=BEHIND
+    ),
+    Server(
+        "haproxy",
+        ("haproxy", "-f", "{work}/config", "-db"),
+        TCP,
+        needs="haproxy",
+        hint="Debian: haproxy",
+        config=(
+            "global",
+            "  nbthread 1",
+            "  maxconn 9000",
+            "defaults",
+            "  mode tcp",
+            "  timeout connect 3s",
+            "  timeout client 1h",
+            "  timeout server 1h",
+            "listen proxy",
+            "  bind 127.0.0.1:{port}",
+            "  server behind 127.0.0.1:{behind}",
+        ),
+        behind=BEHIND,
+    ),
+    Server(
+        "nginx",
+        ("nginx", "-c", "{work}/config", "-p", "{work}"),
+        TCP,
+        needs="nginx",
+        hint="Debian: nginx libnginx-mod-stream",
+        config=(
+            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;",
+            "daemon off;",
+            # One process, which is the one that is measured.
+            "master_process off;",
+            "pid {work}/nginx.pid;",
+            "error_log {work}/nginx.log;",
+            "events { worker_connections 18000; }",
+            "stream { server { listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{behind}; } }",
+        ),
+        behind=BEHIND,
+    ),
+)
 TLS_PEER = Server(
     "tokio-rustls",
     ("{built}/tls_echo", "127.0.0.1:{port}", "{work}/cert.pem", "{work}/key.pem"),
@@ -165,6 +215,11 @@ def websocket_peer(mode: str, buffer: str) -> Server:
 def load(connections: str, in_flight: str, **aims: float) -> Row:
     aimed = {name.replace("_", " "): aim for name, aim in aims.items()}
     return Row(f"{connections}, {in_flight}", ("--connections", connections.replace(",", ""), "--in-flight", in_flight), aimed)
+
+
+def passed_on(size: str, connections: str, in_flight: str, **aims: float) -> Row:
+    row = load(connections, in_flight, **aims)
+    return replace(row, title=f"{size}, {row.title}", bench=("--size", size.replace(",", ""), *row.bench))
 
 
 def many(option: str, *counts: int, bench: tuple[str, ...] = ()) -> tuple[Row, ...]:
@@ -299,6 +354,33 @@ WORKLOADS = (
             Row("1", ("1",), {"C sendmmsg": 1.15}),
             Row("16", ("16",), {"C sendmmsg": 1.15}),
         ),
+    ),
+    Workload(
+        name="proxy",
+        title="Passing lines on, both ways",
+        heading="bytes, connections, in flight",
+        scenario="echo",
+        figure=CPU,
+        bench=("--rate", "max", *MEASURED),
+        servers=PROXIES,
+        rows=(
+            passed_on("64", "50", "1", C_epoll=1.2, haproxy=1, nginx=1),
+            passed_on("64", "1,000", "1"),
+            passed_on("64", "50", "16"),
+            # As large as a line may be: what counts is the bytes.
+            passed_on("65,536", "4", "16", haproxy=1.1),
+        ),
+    ),
+    Workload(
+        name="idle-proxy",
+        title="Memory of an idle pair",
+        heading="pairs",
+        scenario="idle",
+        figure=MEMORY,
+        bench=("--duration", "3s"),
+        servers=PROXIES,
+        rows=(Row("4,000", ("--connections", "4000"), {"switchboard": 3072}),),
+        rounds=3,
     ),
     Workload(
         name="tls",
