@@ -28,6 +28,7 @@ use crate::transport::{Stream as _, tcp, unix};
 #[cfg(feature = "tls")]
 use bytes::Bytes;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -77,7 +78,12 @@ pub struct Client {
     node: Arc<Node>,
     /// Whether the node is a server's.
     is_servers: bool,
+    /// What connections to one server have in common, of servers that were connected to.
+    known: Mutex<Vec<Arc<ListenerSettings>>>,
 }
+
+/// Servers that a client keeps that of: a proxy has few, and whoever has many has few connections to each.
+const KNOWN: usize = 64;
 
 /// What a stream comes to once it is connected.
 type Parts = ((Box<dyn Source>, Box<dyn Sink>), PeerAddr);
@@ -107,12 +113,12 @@ impl Client {
         if !self.is_servers {
             self.node.budget.set_limit(limits.memory_bytes);
         }
-        Self { limits: Arc::new(limits), ..self }
+        Self { limits: Arc::new(limits), known: Mutex::default(), ..self }
     }
 
     /// How long connecting may take ([`Timeouts::handshake`]), and the deadlines of connections made from now on.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, ..self }
+        Self { timeouts, known: Mutex::default(), ..self }
     }
 
     /// How long connections may take to finish in [`drain`](Self::drain), before they are aborted. Default 30 s.
@@ -370,8 +376,19 @@ impl Client {
             },
             None => opening.await.map_err(|error| error.to(&name))?,
         };
+        let opening = node.place(&worker, address.into(), self.settings(transport, name), admitted);
+        Ok(hold(opening, node, (source, sink), input))
+    }
+
+    /// What connections to one server have in common: made once for as many servers as a client may know.
+    fn settings(&self, transport: &'static str, name: String) -> Arc<ListenerSettings> {
+        let mut known = self.known.lock();
+        if let Some(settings) = known.iter().find(|known| known.name == name && known.counts.spoken(false) == transport)
+        {
+            return Arc::clone(settings);
+        }
         let is_secure = matches!(transport, "tls" | "wss");
-        let settings = ListenerSettings {
+        let settings = Arc::new(ListenerSettings {
             rate: None,
             proxies: None,
             forwarders: None,
@@ -384,12 +401,14 @@ impl Client {
             limits: Arc::clone(&self.limits),
             server: Arc::clone(&self.limits),
             occupancy: None,
-            metrics: Arc::clone(&node.metrics),
-            drain: node.stop.drain.clone(),
-            told: node.stop.told.clone(),
-        };
-        let opening = node.place(&worker, address.into(), Arc::new(settings), admitted);
-        Ok(hold(opening, node, (source, sink), input))
+            metrics: Arc::clone(&self.node.metrics),
+            drain: self.node.stop.drain.clone(),
+            told: self.node.stop.told.clone(),
+        });
+        if known.len() < KNOWN {
+            known.push(Arc::clone(&settings));
+        }
+        settings
     }
 }
 
@@ -411,6 +430,7 @@ impl Default for Client {
             headers: http::HeaderMap::new(),
             node,
             is_servers: false,
+            known: Mutex::default(),
         }
     }
 }
