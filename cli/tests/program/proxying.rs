@@ -207,6 +207,17 @@ fn connections_that_lead_back_to_their_proxy_are_reset() {
 }
 
 #[test]
+fn a_client_whose_port_a_connection_to_an_upstream_has_too_is_nobody_else() {
+    let back = Program::serve(&["echo=tcp://127.0.0.1:0"]);
+    let program = proxied(url(&back, 0), "");
+    // The kernel chooses the ports of both from the same few thousand, as their servers differ: some are the same.
+    let mut streams: Vec<_> = (0..700).map(|_| program.tcp(0)).collect();
+    for stream in &mut streams {
+        ask(stream, b"hi\n", b"echo: hi\n");
+    }
+}
+
+#[test]
 fn one_client_comes_to_the_same_upstream_each_time() {
     let upstreams: Vec<_> = (0..4).map(counting).collect();
     let program = proxied(&upstreams.join(","), "&balance=hash:address");

@@ -1,6 +1,7 @@
 //! Finds connections that lead back to the proxy that made them: each would make another one, until there are no more to be had.
 //!
-//! A connection of this program's to this machine is known by its own end, which is whom the listener sees at the other.
+//! A connection of this program's to this machine is known by both its ends, of which the listener sees the other way round. One end is not
+//! enough: the kernel gives one port to connections to different servers.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -11,14 +12,17 @@ use switchboard::{Codec, Connection};
 /// Through which proxies a connection has come, each by a number of its own.
 type Way = Arc<[usize]>;
 
+/// The end of who has connected, and that of who was connected to.
+type Ends = (SocketAddr, SocketAddr);
+
 /// Connections to this machine itself, of all proxies of the process.
 #[derive(Debug, Default)]
-pub(crate) struct Loops(Mutex<HashMap<SocketAddr, Way>>);
+pub(crate) struct Loops(Mutex<HashMap<Ends, Way>>);
 
 /// One of them, for as long as it lasts.
 pub(super) struct OwnEnd {
     loops: Arc<Loops>,
-    end: SocketAddr,
+    ends: Ends,
 }
 
 impl Loops {
@@ -35,11 +39,14 @@ impl Loops {
         proxy: usize,
     ) -> Option<Box<OwnEnd>> {
         let there = upstream.peer().ip()?;
-        let end = upstream.local_addr().filter(|end| end.ip() == there.ip())?;
+        let ends = ends(upstream.local_addr()?, there);
+        if ends.0.ip() != ends.1.ip() {
+            return None;
+        }
         let before = self.way(conn);
         let way = before.iter().flat_map(|way| way.iter().copied()).chain([proxy]).collect();
-        self.0.lock().insert(end, way);
-        Some(Box::new(OwnEnd { loops: Arc::clone(self), end }))
+        self.0.lock().insert(ends, way);
+        Some(Box::new(OwnEnd { loops: Arc::clone(self), ends }))
     }
 
     fn way<C: Codec>(&self, conn: &Connection<C>) -> Option<Way> {
@@ -49,12 +56,19 @@ impl Loops {
         }
         // With a PROXY header the peer is somebody else.
         let end = conn.info().via.or_else(|| conn.peer().ip())?;
-        self.0.lock().get(&end).cloned()
+        let ends = ends(end, conn.local_addr()?);
+        self.0.lock().get(&ends).cloned()
     }
+}
+
+/// An address of IPv4 is the same on a socket for both families.
+fn ends(from: SocketAddr, to: SocketAddr) -> Ends {
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    (plain(from), plain(to))
 }
 
 impl Drop for OwnEnd {
     fn drop(&mut self) {
-        self.loops.0.lock().remove(&self.end);
+        self.loops.0.lock().remove(&self.ends);
     }
 }
