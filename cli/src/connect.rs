@@ -7,6 +7,7 @@ pub(crate) mod credential;
 mod elsewhere;
 mod farewell;
 mod greeting;
+mod group;
 mod input;
 mod output;
 mod paint;
@@ -46,6 +47,9 @@ const LINE_BYTES: usize = 16 << 20;
 
 /// Talks until both sides have finished.
 pub(crate) fn connect(typed: Arguments) -> Result<ExitCode, NotStarted> {
+    if let Some(group) = group::GroupPlan::parse(&typed) {
+        return group::listen(group.map_err(NotStarted::Faults)?).map_err(NotStarted::Start);
+    }
     let plan = Plan::parse(typed).map_err(NotStarted::Faults)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start").map_err(NotStarted::Start)?;

@@ -195,7 +195,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn parse(query: Option<&str>) -> Self {
+    pub(crate) fn parse(query: Option<&str>) -> Self {
         let mut options = Self::default();
         for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
             if let Err(fault) = options.add(pair) {
@@ -316,7 +316,7 @@ impl Options {
     }
 
     /// What was wrong with the options, once the service has taken its own.
-    fn finish(mut self) -> Vec<OptionFault> {
+    pub(crate) fn finish(mut self) -> Vec<OptionFault> {
         let known = self.known.join(", ");
         let unknown = self.given.iter().map(|(key, _)| {
             let meant = did_you_mean(key, self.known.iter().copied());

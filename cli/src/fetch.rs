@@ -101,6 +101,15 @@ impl Remote {
         Ok(Self { typed: typed.to_owned(), asked, authority, target })
     }
 
+    /// The same, also over `http://` of other machines: nothing secret may be asked there.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn open(typed: &str) -> Result<Self, Vec<String>> {
+        let place::Parsed { asked, authority, target } = place::parse_open(typed)?;
+        Ok(Self { typed: typed.to_owned(), asked, authority, target })
+    }
+
     /// The same server, asked for what is at `path`, which begins with a slash and is encoded, below that of the URL.
     pub(crate) fn at(&self, path: &str) -> Result<Self, String> {
         let target = format!("{}{path}", self.target.path().trim_end_matches('/'));
@@ -168,6 +177,9 @@ impl Remote {
                 }
                 Asked::Plain { host, port } => {
                     exchange(place::connect_here(host, *port).await?, request, bounds.body_bytes).await
+                }
+                Asked::Open { host, port } => {
+                    exchange(place::connect(host, *port).await?, request, bounds.body_bytes).await
                 }
                 Asked::Unix(path) => {
                     let stream = tokio::net::UnixStream::connect(path).await.map_err(FetchError::Connect)?;

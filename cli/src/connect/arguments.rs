@@ -26,6 +26,9 @@ terminal. Ctrl-D finishes and waits for the last answers; Ctrl-C leaves.
 
 Over UDP the server answers a join with a cookie, which is returned for you; the join is repeated every 20 s, since a silent member loses its seat.
 
+A multicast address, as in udp://239.1.2.3:7000?interface=eth0, or with ?broadcast=on a subnet's, is a group of hosts: it is joined, what anybody sends to it is \
+shown, and lines go to all of it. Options: interface, source, ttl and loop. Where it speaks json, losses are noticed; with --repair http://HOST:PORT they are got from there.
+
 With --reconnect a lost connection is made again, after up to 1 s at first and up to 30 s later, until the end of input, Ctrl-C or /quit. Name, \
 rooms and format are restored, and rooms send what was missed. Lines typed in the meantime are sent afterwards; none is sent twice.
 
@@ -58,6 +61,9 @@ pub(crate) struct Arguments {
     /// Keep listening after the end of input [default: with --reconnect, if there was no input]
     #[arg(long)]
     pub(super) listen: bool,
+    /// Ask a listener of rooms over HTTP for what a group of hosts has lost
+    #[arg(long, value_name = "URL")]
+    pub(super) repair: Option<String>,
     /// Trust the certificates in this file, an authority's or the server's own, instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
@@ -133,6 +139,9 @@ impl Plan {
             faults.flag::<()>(flag, Err("is for tls:// and wss:// only".to_owned()));
         }
         let trust = if is_tls { faults.trust(&typed) } else { None };
+        if typed.repair.is_some() {
+            faults.flag::<()>("--repair", Err("is for groups of hosts, as in udp://239.1.2.3:7000".to_owned()));
+        }
         let token = faults.token(&typed);
         let (url, mut wanted) = match url.map(|url| greeting(url, room, name, &mut faults)) {
             Some((url, wanted)) => (Some(url), wanted),

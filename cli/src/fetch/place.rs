@@ -26,6 +26,11 @@ pub(super) enum Asked {
         host: String,
         port: u16,
     },
+    /// Anywhere, though anybody on the way reads along and may answer: for what is no secret and is not believed.
+    Open {
+        host: String,
+        port: u16,
+    },
     Unix(PathBuf),
 }
 
@@ -48,6 +53,15 @@ pub(super) fn parse(typed: &str, ca: Option<&Path>) -> Result<Parsed, Vec<String
         "unix" => unix(rest).map_err(|fault| vec![fault]).and_then(only_tls),
         _ => Err(one(NO_URL)),
     }
+}
+
+/// The same of what may be read by anybody on the way.
+pub(super) fn parse_open(typed: &str) -> Result<Parsed, Vec<String>> {
+    if !typed.starts_with("http://") {
+        return parse(typed, None);
+    }
+    let Web { host, port, authority, target, .. } = web(typed, 80).map_err(|fault| vec![fault])?;
+    Ok(Parsed { asked: Asked::Open { host, port }, authority, target })
 }
 
 const NO_URL: &str = "not a URL to ask: https://HOST/…, http://127.0.0.1:PORT/… or unix:///PATH";

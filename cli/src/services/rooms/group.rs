@@ -11,7 +11,7 @@ pub(crate) mod relayed;
 mod serving;
 
 pub(in crate::services) use options::is_group;
-pub(crate) use options::told;
+pub(crate) use options::{address, parse_interfaces, parse_sources, told};
 
 use crate::address::DatagramListener;
 use crate::endpoint::Options;

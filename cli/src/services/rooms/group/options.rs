@@ -64,7 +64,7 @@ pub(in crate::services) fn is_group(host: &HostPort, options: &Options) -> bool 
     options.is("broadcast", "on") || address(host).is_some_and(|address| address.ip().is_multicast())
 }
 
-fn address(host: &HostPort) -> Option<SocketAddr> {
+pub(crate) fn address(host: &HostPort) -> Option<SocketAddr> {
     let text = host.to_string();
     // The zone is an interface's name, which is looked up when it is bound.
     let (before, after) = text.split_once('%').unwrap_or((&text, ""));
@@ -210,7 +210,7 @@ fn check(host: &HostPort, is_broadcast: bool, options: &mut Options) {
     }
 }
 
-fn parse_sources(text: &str, group: Option<SocketAddr>) -> Result<Vec<IpAddr>, String> {
+pub(crate) fn parse_sources(text: &str, group: Option<SocketAddr>) -> Result<Vec<IpAddr>, String> {
     let sources = text
         .split(',')
         .map(|source| source.parse().map_err(|_| "not an address, or several with , between".to_owned()));
@@ -224,7 +224,7 @@ fn parse_sources(text: &str, group: Option<SocketAddr>) -> Result<Vec<IpAddr>, S
 }
 
 /// Names with `,` between them, and `?` behind each that may be missing at the start.
-fn parse_interfaces(text: &str) -> Result<Vec<(String, bool)>, String> {
+pub(crate) fn parse_interfaces(text: &str) -> Result<Vec<(String, bool)>, String> {
     let one = |text: &str| {
         let name = text.strip_suffix('?').unwrap_or(text);
         // As long as the kernel allows (IFNAMSIZ).
