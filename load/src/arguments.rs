@@ -11,6 +11,8 @@ SCENARIO is one of
            order
   idle     connections that stay open and silent
   udp      echo with datagrams; unanswered ones are counted
+  media    a conference in a room over UDP: speakers send a packet of RTP each
+           20 ms; losses, order, one-way delay and jitter (RFC 3550)
 
 URL is one of
   tcp://HOST:PORT    ws://HOST:PORT/PATH     udp://HOST:PORT
@@ -29,13 +31,13 @@ Use it on servers that are yours: it sends as much as you ask for.
 Exit codes: 0 done; 1 a --max-… limit was exceeded or the server could not be reached; 2 a mistake in the command line.";
 
 /// For completions; `options` knows what they mean.
-pub const SCENARIOS: [&str; 4] = ["echo", "rooms", "idle", "udp"];
+pub const SCENARIOS: [&str; 5] = ["echo", "rooms", "idle", "udp", "media"];
 pub const PROTOCOLS: [&str; 5] = ["lines", "nats", "resp", "mqtt", "ws"];
 
 /// Everything that can be typed after `bench`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The scenario: echo, rooms, idle or udp
+    /// The scenario: echo, rooms, idle, udp or media
     #[arg(value_parser = scenario)]
     pub(crate) scenario: String,
     /// The server (see --help)
@@ -77,6 +79,12 @@ pub struct Arguments {
     /// In rooms: the room's name, with -1, -2, … added if there are several; with lines, the room to join [default: bench]
     #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     pub(crate) room: Option<String>,
+    /// In media: members that send packets, each --rate a second [default: 20]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) speakers: Option<String>,
+    /// In media: members that receive them; the first are the speakers themselves [default: as many]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) listeners: Option<String>,
     /// In rooms: lines, nats, resp, mqtt or ws [default: lines, or ws by the URL]
     #[arg(long, value_name = "PROTOCOL", allow_hyphen_values = true)]
     pub(crate) protocol: Option<String>,

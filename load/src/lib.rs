@@ -10,6 +10,7 @@ mod clock;
 mod echo;
 pub mod foreground;
 mod idle;
+mod media;
 mod options;
 mod payload;
 pub mod print;
@@ -88,6 +89,9 @@ pub enum BenchError {
 
 /// Runs a load and shows the result.
 pub fn bench(typed: Arguments) -> Result<(), BenchError> {
+    if typed.scenario == "media" {
+        return media::bench(&typed);
+    }
     let plan = Arc::new(Plan::parse(typed).map_err(BenchError::Typed)?);
     shown(&plan).map_err(BenchError::Failed)
 }

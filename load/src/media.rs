@@ -1,0 +1,350 @@
+//! A conference: everybody sends packets of RTP as a microphone does, and hears everybody else by a room that passes on datagrams.
+//!
+//! Members join over UDP, by the cookie that the server gives them. One thread sends when packets are due, another one receives.
+
+mod flow;
+
+use crate::clock::Clock;
+use crate::process::Usage;
+use crate::schedule::{SECOND, nanoseconds};
+use crate::typed::{Scheme, Url, parse_count, parse_duration, parse_latency, parse_number, parse_size};
+use crate::{Arguments, BenchError, print};
+use anyhow::{Context as _, anyhow};
+use flow::{Flow, Packet, STAMPED_BYTES, TICKS};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use switchboard::Escaped;
+
+/// Packets a second of one source: one each 20 ms.
+const RATE: u32 = 50;
+
+/// The longest wait for an answer to a join, and how often it is tried.
+const ANSWER: Duration = Duration::from_millis(500);
+const TRIES: usize = 10;
+
+/// After the last packet, for those that are still on their way.
+const TAIL: Duration = Duration::from_millis(500);
+
+/// What a socket may hold: a burst of all sources at once, many times over.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// What was typed.
+struct Plan {
+    url: Url,
+    room: String,
+    speakers: usize,
+    listeners: usize,
+    rate: u32,
+    packet_bytes: usize,
+    warmup: u64,
+    duration: u64,
+    server: Vec<u32>,
+    max_lost: Option<u64>,
+    max_p99: Option<Duration>,
+    json: bool,
+}
+
+/// What came of it.
+struct Outcome {
+    sent: u64,
+    received: u64,
+    lost: u64,
+    reordered: u64,
+    /// In nanoseconds, sorted.
+    delays: Vec<u64>,
+    jitter: f64,
+    added: f64,
+    most_added: f64,
+    server_micros: Option<f64>,
+}
+
+/// Runs it and shows the result.
+pub(crate) fn bench(typed: &Arguments) -> Result<(), BenchError> {
+    let plan = Plan::parse(typed).map_err(BenchError::Typed)?;
+    run(&plan).map_err(BenchError::Failed)
+}
+
+impl Plan {
+    fn parse(typed: &Arguments) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let url = Url::parse(&typed.url).map_err(|fault| faults.push(format!("{}: {fault}", typed.url))).ok();
+        if url.as_ref().is_some_and(|url| url.scheme != Scheme::Udp) {
+            faults.push(format!("{}: media are datagrams: udp://HOST:PORT", typed.url));
+        }
+        let others = [
+            ("--connections", &typed.connections),
+            ("--in-flight", &typed.in_flight),
+            ("--ramp", &typed.ramp),
+            ("--churn", &typed.churn),
+            ("--slow-readers", &typed.slow_readers),
+            ("--publishers", &typed.publishers),
+            ("--rooms", &typed.rooms),
+            ("--protocol", &typed.protocol),
+            ("--threads", &typed.threads),
+        ];
+        faults.extend(
+            others.iter().filter(|(_, given)| given.is_some()).map(|(flag, _)| format!("{flag}: not for media")),
+        );
+        let mut read =
+            |flag: &str, text: &Option<String>, default: u64, parse: &dyn Fn(&str) -> Result<u64, String>| {
+                let Some(text) = text else { return default };
+                parse(text).unwrap_or_else(|fault| {
+                    faults.push(format!("{flag}: `{text}` is {fault}"));
+                    default
+                })
+            };
+        let count = |text: &str| parse_count(text, 10_000).map(|count| count as u64);
+        let time = |text: &str| parse_duration(text).map(nanoseconds);
+        let speakers = read("--speakers", &typed.speakers, 20, &count) as usize;
+        let listeners = read("--listeners", &typed.listeners, speakers as u64, &count) as usize;
+        let rate =
+            read("--rate", &typed.rate, u64::from(RATE), &|text| parse_count(text, 10_000).map(|rate| rate as u64));
+        let packet_bytes = read("--size", &typed.size, 160, &|text| parse_size(text).map(|size| size as u64)) as usize;
+        let warmup = read("--warmup", &typed.warmup, SECOND, &time);
+        let duration = read("--duration", &typed.duration, 10 * SECOND, &time);
+        let most = u64::MAX;
+        let max_lost = read("--max-lost", &typed.max_lost, most, &parse_number);
+        let max_p99 = read("--max-p99", &typed.max_p99, most, &|text| parse_latency(text).map(nanoseconds));
+        let pids = typed.server_pid.iter().flat_map(|pids| pids.split(','));
+        let server = pids.map(|pid| pid.parse().map_err(|_| format!("--server-pid: `{pid}` is no process id")));
+        let server = server.collect::<Result<_, _>>().map_err(|fault| faults.push(fault)).unwrap_or_default();
+        if !(STAMPED_BYTES..=1400).contains(&packet_bytes) {
+            faults.push(format!("--size: not from {STAMPED_BYTES} to 1400"));
+        }
+        let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
+        Ok(Self {
+            url,
+            room: typed.room.clone().unwrap_or_else(|| "bench".to_owned()),
+            speakers,
+            listeners,
+            rate: rate as u32,
+            packet_bytes,
+            warmup,
+            duration,
+            server,
+            max_lost: (max_lost != most).then_some(max_lost),
+            max_p99: (max_p99 != most).then(|| Duration::from_nanos(max_p99)),
+            json: typed.json,
+        })
+    }
+
+    fn members(&self) -> usize {
+        self.speakers.max(self.listeners)
+    }
+
+    /// When a source's packet is due: sources do not all speak at once.
+    fn due(&self, source: usize, number: u64) -> u64 {
+        let interval = SECOND / u64::from(self.rate);
+        number * interval + interval * source as u64 / self.speakers as u64
+    }
+}
+
+fn run(plan: &Plan) -> anyhow::Result<()> {
+    let sockets: Vec<_> = (0..plan.members()).map(|_| join(plan)).collect::<Result<_, _>>()?;
+    let outcome = measure(plan, &sockets)?;
+    for socket in &sockets {
+        // Its place would be kept for minutes; nobody is left to tell.
+        let _ = socket.send(b"/leave");
+    }
+    let shown = if plan.json { outcome.json(plan) } else { outcome.text(plan) };
+    print::write(shown.as_bytes()).context("cannot print the report")?;
+    outcome.broken(plan).map_or(Ok(()), |broken| Err(anyhow!(broken)))
+}
+
+/// A member of the room.
+fn join(plan: &Plan) -> anyhow::Result<UdpSocket> {
+    let host = plan.url.host();
+    let socket = UdpSocket::bind(if host.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" })?;
+    // Best effort: the kernel grants up to `net.core.rmem_max`.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    socket.connect(&host).with_context(|| plan.url.typed.clone())?;
+    socket.set_read_timeout(Some(ANSWER))?;
+    let mut answer = [0; 2048];
+    let mut said = format!("/join {}", plan.room);
+    for _ in 0..TRIES {
+        socket.send(said.as_bytes())?;
+        let length = match socket.recv(&mut answer) {
+            Ok(length) => length,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(error) => return Err(error).with_context(|| plan.url.typed.clone()),
+        };
+        let text = answer[..length].trim_ascii_end();
+        let cookie = text.strip_prefix(b"cookie=").and_then(|cookie| str::from_utf8(cookie).ok());
+        match cookie {
+            Some(cookie) => said = format!("/join {} cookie={cookie}", plan.room),
+            None if text.starts_with(b"!") => return Err(anyhow!("{}: {}", plan.url.typed, Escaped(text))),
+            // It is told where it is, or hears the others already.
+            None => {
+                socket.set_nonblocking(true)?;
+                return Ok(socket);
+            }
+        }
+    }
+    Err(anyhow!("{}: nobody lets it join {}; is it rooms over UDP?", plan.url.typed, plan.room))
+}
+
+fn measure(plan: &Plan, sockets: &[UdpSocket]) -> anyhow::Result<Outcome> {
+    let (clock, over) = (Clock::start(), AtomicBool::new(false));
+    let begins = clock.now() + SECOND / 50;
+    let before = Usage::now(&plan.server);
+    let (sent, heard) = thread::scope(|scope| {
+        let hearing = scope.spawn(|| hear(plan, &sockets[..plan.listeners], (clock, begins), &over));
+        let sent = speak(plan, &sockets[..plan.speakers], (clock, begins));
+        pause(TAIL);
+        // Relaxed: it is looked at again and again.
+        over.store(true, Ordering::Relaxed);
+        (sent, hearing.join())
+    });
+    let after = Usage::now(&plan.server);
+    let heard = heard.map_err(|_| anyhow!("the thread that receives panicked"))??;
+    Ok(Outcome::new(plan, sent?, heard, after.cpu.zip(before.cpu).map(|(after, before)| after.saturating_sub(before))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a load is timed by the real clock, and this thread serves nobody")]
+fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+/// Sends each packet when it is due. Returns how many were sent after the warm-up.
+fn speak(plan: &Plan, sockets: &[UdpSocket], (clock, begins): (Clock, u64)) -> anyhow::Result<u64> {
+    let mut packet = vec![0; plan.packet_bytes];
+    let mut sent = 0;
+    for number in 0.. {
+        for (source, socket) in sockets.iter().enumerate() {
+            let due = plan.due(source, number);
+            if due >= plan.warmup + plan.duration {
+                return Ok(sent);
+            }
+            let now = clock.now().saturating_sub(begins);
+            if due > now {
+                pause(Duration::from_nanos(due - now));
+            }
+            let timestamp = (number * TICKS / u64::from(plan.rate)) as u32;
+            let left = clock.now();
+            Packet { source: source as u32, number: number as u16, timestamp, left }.write(&mut packet);
+            socket.send(&packet).with_context(|| plan.url.typed.clone())?;
+            sent += u64::from(due >= plan.warmup);
+        }
+    }
+    Ok(sent)
+}
+
+/// What all listeners have heard.
+#[derive(Default)]
+struct Heard {
+    /// By listener and source.
+    flows: HashMap<(usize, u32), Flow>,
+    delays: Vec<u64>,
+    /// Those of the warm-up, too.
+    all: u64,
+}
+
+fn hear(plan: &Plan, sockets: &[UdpSocket], (clock, begins): (Clock, u64), over: &AtomicBool) -> anyhow::Result<Heard> {
+    let mut heard = Heard::default();
+    let mut bytes = [0; 2048];
+    let mut ready: Vec<_> = sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    // Relaxed: see where it is set.
+    while !over.load(Ordering::Relaxed) {
+        poll(&mut ready, PollTimeout::from(100_u8))?;
+        let readable = ready.iter().enumerate().filter(|(_, ready)| ready.any() == Some(true));
+        for (listener, _) in readable {
+            while let Ok(length) = sockets[listener].recv(&mut bytes) {
+                let now = clock.now();
+                let Some(packet) = Packet::read(&bytes[..length]) else { continue };
+                heard.all += 1;
+                if packet.left >= begins + plan.warmup {
+                    heard.flows.entry((listener, packet.source)).or_default().take(&packet, now);
+                    heard.delays.push(now.saturating_sub(packet.left));
+                }
+            }
+        }
+    }
+    Ok(heard)
+}
+
+impl Outcome {
+    fn new(plan: &Plan, sent: u64, Heard { flows, mut delays, all }: Heard, server_nanos: Option<u64>) -> Self {
+        delays.sort_unstable();
+        let received: u64 = flows.values().map(|flow| flow.received).sum();
+        // Nobody hears itself.
+        let own = plan.speakers.min(plan.listeners) as u64;
+        let expected = sent * plan.listeners as u64 - sent * own / plan.speakers as u64;
+        let gaps: u64 = flows.values().map(Flow::lost).sum();
+        let mean = |figure: &dyn Fn(&Flow) -> f64| {
+            if flows.is_empty() { 0.0 } else { flows.values().map(figure).sum::<f64>() / flows.len() as f64 }
+        };
+        Self {
+            sent,
+            received,
+            // What came before the first or behind the last is in no gap.
+            lost: expected.saturating_sub(received).max(gaps),
+            reordered: flows.values().map(|flow| flow.reordered).sum(),
+            jitter: mean(&Flow::jitter),
+            added: mean(&Flow::added),
+            most_added: flows.values().map(Flow::added).fold(0.0, f64::max),
+            server_micros: server_nanos.filter(|_| all > 0).map(|nanos| nanos as f64 / 1000.0 / all as f64),
+            delays,
+        }
+    }
+
+    /// What so many in a thousand of the delays are below, in milliseconds.
+    fn delay(&self, permille: usize) -> f64 {
+        let place = self.delays.len() * permille / 1000;
+        self.delays.get(place.min(self.delays.len().saturating_sub(1))).map_or(0.0, |nanos| *nanos as f64 / 1e6)
+    }
+
+    fn text(&self, plan: &Plan) -> String {
+        let Plan { speakers, listeners, rate, packet_bytes, .. } = plan;
+        let Self { sent, received, lost, reordered, .. } = self;
+        let server = self
+            .server_micros
+            .map_or_else(String::new, |micros| format!("server     {micros:.2} µs of CPU for each received\n"));
+        format!(
+            "media      {speakers} speakers × {rate}/s × {packet_bytes} B, {listeners} listeners\n\
+             packets    {sent} sent, {received} received, {lost} lost, {reordered} out of order\n\
+             one way    p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, longest {:.3} ms\n\
+             jitter     {:.3} ms (RFC 3550 A.8), of which added on the way {:.3} ms, at most {:.3} ms\n{server}",
+            self.delay(500),
+            self.delay(990),
+            self.delay(999),
+            self.delay(1000),
+            self.jitter / 1e6,
+            self.added / 1e6,
+            self.most_added / 1e6,
+        )
+    }
+
+    fn json(&self, plan: &Plan) -> String {
+        let millis = |nanos: f64| nanos / 1e6;
+        let object = serde_json::json!({
+            "scenario": "media",
+            "speakers": plan.speakers,
+            "listeners": plan.listeners,
+            "sent": self.sent,
+            "received": self.received,
+            "lost": self.lost,
+            "reordered": self.reordered,
+            "one_way_ms": { "p50": self.delay(500), "p99": self.delay(990), "p99.9": self.delay(999), "max": self.delay(1000) },
+            "jitter_ms": millis(self.jitter),
+            "added_jitter_ms": { "mean": millis(self.added), "max": millis(self.most_added) },
+            "server_cpu_us": self.server_micros,
+        });
+        format!("{object}\n")
+    }
+
+    /// Which limit is exceeded.
+    fn broken(&self, plan: &Plan) -> Option<String> {
+        let p99 = Duration::from_secs_f64(self.delay(990) / 1000.0);
+        match (plan.max_lost, plan.max_p99) {
+            (Some(most), _) if self.lost > most => Some(format!("{} packets were lost, and {most} may be", self.lost)),
+            (_, Some(most)) if p99 > most => Some(format!("p99 is {p99:?}, and may be {most:?}")),
+            _ => None,
+        }
+    }
+}
