@@ -157,6 +157,64 @@ mod proxy {
     }
 }
 
+mod relay {
+    include!("../examples/relay.rs");
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_media_on_as_they_are() {
+        let app = super::testing::start(server("eth0", Hub::new().room("call").unwrap()));
+        let (mut one, mut other) = (app.websocket("/").await, app.websocket("/").await);
+        // Whoever comes is there when it hears the next one.
+        one.send("first").await;
+        assert_eq!(other.text().await, "first");
+        other.send("second").await;
+        assert_eq!(one.text().await, "second");
+    }
+}
+
+mod gateway {
+    include!("../examples/gateway.rs");
+
+    #[tokio::test]
+    async fn routes_by_path_and_says_so_if_nobody_is_there() {
+        use crate::harness::served::Served;
+        use switchboard::Tcp;
+        let back = async |name: &'static str| {
+            let answer = async |mut request: Request, name: &'static str| {
+                let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+                let body = request.body(LIMIT).await.map_err(BodyError::status)?;
+                Ok::<Response, StatusCode>(types::Response::new(format!("{name} {target} {}", body.len())).into())
+            };
+            Served::start(Server::new().workers(0).http("127.0.0.1:0", (name, answer))).await
+        };
+        let (users, others) = (back("users").await, back("others").await);
+        let routes = vec![
+            ("/users", users.address().to_string()),
+            ("/gone", "127.0.0.1:1".to_owned()),
+            ("/other", others.address().to_string()),
+        ];
+        let server = Server::new().workers(1).listen_http(Tcp::new("127.0.0.1:0"), (Routes(routes), gateway));
+        let served = Served::start(server).await;
+        let ask = async |target: &str| {
+            let body = Bytes::from_static(b"four");
+            let request = types::Request::post(target).header("host", "h").body(Full::new(body)).unwrap();
+            let stream = tokio::net::TcpStream::connect(served.address()).await.unwrap();
+            let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+            let answered = async move {
+                let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                (head.status.as_u16(), String::from_utf8_lossy(&body).into_owned())
+            };
+            let (answer, _) = tokio::join!(answered, connection);
+            answer
+        };
+        assert_eq!(ask("/users/7?full=1").await, (200, "users /users/7?full=1 4".to_owned()));
+        assert_eq!(ask("/other").await, (200, "others /other 4".to_owned()));
+        assert_eq!(ask("/gone").await.0, 502);
+        assert_eq!(ask("/").await.0, 404);
+    }
+}
+
 #[test]
 fn examples_stay_below_60_lines_an_echo_is_14_and_a_chat_25() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {

@@ -326,6 +326,50 @@ fn more_than_a_source_may_send_and_longer_than_a_datagram_may_be_is_dropped_and_
 }
 
 #[test]
+fn an_interface_that_comes_back_is_joined_again() {
+    in_a_network_of_its_own(an_interface_that_comes_back_is_joined_again, CABLE, async {
+        let room = Hub::new().room("r").unwrap();
+        let served = serve(0, [group(GROUP), group("[ff02::4242]:7000")], &room).await;
+        let ip = |line: &str| {
+            let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+            assert!(output.status.success(), "{line}: {output:?}");
+        };
+        ip("ip link del e0");
+        look().await;
+        ip(CABLE.trim_start().split_once("ip link set lo up &&").unwrap().1);
+        look().await;
+        let (host, of_link) = (Host::at(GROUP), Host::from("[ff02::4242]:7000", "fe80::2"));
+        host.say("10.9.0.2", "again").await;
+        of_link.say("fe80::2", "again").await;
+        until(|| room.last_id().seq == 2).await;
+        room.publish("out");
+        host.hears("out").await;
+        of_link.hears("out").await;
+        ip("ip addr del 10.9.0.1/24 dev e0 && ip addr add 10.9.0.9/24 dev e0");
+        look().await;
+        room.publish("from another address");
+        until(|| served.handle.metrics().datagrams_out.get() == 4).await;
+        loop {
+            let (text, source) = host.next().await;
+            if text == "from another address" {
+                break assert_eq!(source.ip().to_string(), "10.9.0.9");
+            }
+        }
+        served.stop().await;
+    });
+}
+
+/// Lets the server look at its interfaces once.
+async fn look() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
 fn an_interface_has_to_be_named_unless_there_is_one() {
     in_a_network_of_its_own(an_interface_has_to_be_named_unless_there_is_one, CABLE, async {
         let fault = async |group: HostGroup| {
