@@ -84,9 +84,14 @@ impl SentTimes {
         Self { floor: started, last: Vec::new() }
     }
 
-    /// Takes a time, and says whether it is new: within half a minute of `now`, and none that was taken.
+    /// Whether a time is within half a minute of `now`.
+    pub fn is_near(time: u64, now: u64) -> bool {
+        time.abs_diff(now) <= CLOCK_MILLISECONDS
+    }
+
+    /// Takes a time, and says whether it is new: [near](Self::is_near) to `now`, and none that was taken.
     pub fn take(&mut self, time: u64, now: u64) -> bool {
-        if time <= self.floor || time.abs_diff(now) > CLOCK_MILLISECONDS {
+        if time <= self.floor || !Self::is_near(time, now) {
             return false;
         }
         let Err(place) = self.last.binary_search(&time) else { return false };

@@ -110,7 +110,7 @@ pub use connection::{
 };
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::building::HubBuilder;
-pub use hub::counts::HubMetrics;
+pub use hub::counts::{ClassMetrics, HubMetrics};
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
 pub use hub::listing::{NamedAfter, NamedConnection, RoomInfo};

@@ -4,7 +4,7 @@
 
 use super::audit::{Audit, Refused};
 use super::callout::Callout;
-use super::datagrams::Sent;
+use super::datagrams::{Sent, SignatureFault};
 use super::failures::Failures;
 use super::jwt::cache::VerifiedTokens;
 use super::jwt::compact::Compact;
@@ -264,10 +264,15 @@ impl FilePolicy {
     /// Who has sent a datagram, if whoever it names has signed it, and it counts.
     pub(crate) fn sender(&self, signed: &Signed, address: &PeerAddr) -> Option<Arc<Principal>> {
         let snapshot = self.snapshot();
-        let sender = snapshot.sender(&signed.name).filter(|(_, key)| self.sent.takes(signed, key));
-        let Some((Holder { record, principal }, _)) = sender else {
-            self.audit.refused(Refused::Signature, None, &Claimant::new(address.clone()));
-            return None;
+        let sender = snapshot.sender(&signed.name).ok_or(SignatureFault::Unknown);
+        let sender = sender.and_then(|(holder, key)| self.sent.take(signed, key).map(|()| holder));
+        let Holder { record, principal } = match sender {
+            Ok(holder) => holder,
+            Err(fault) => {
+                self.audit.tally.unsigned(fault);
+                self.audit.refused(Refused::Signature, None, &Claimant::new(address.clone()));
+                return None;
+            }
         };
         let refused = if record.has_expired(SystemTime::now()) {
             Refused::Expired

@@ -109,20 +109,52 @@ impl Default for Sent {
     }
 }
 
+/// Why a signed datagram does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignatureFault {
+    /// It is not by the key of whom it names.
+    Wrong,
+    /// Its time is too far from now.
+    Old,
+    /// It has counted, or came behind too many others.
+    Replayed,
+    /// Whoever it names has no key, or is nobody.
+    Unknown,
+}
+
+impl SignatureFault {
+    pub(crate) const ALL: [Self; 4] = [Self::Wrong, Self::Old, Self::Replayed, Self::Unknown];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::Old => "old",
+            Self::Replayed => "replayed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Sent {
-    /// Whether a datagram is by this key, and new.
-    pub(crate) fn takes(&self, signed: &Signed, key: &DatagramKey) -> bool {
-        self.takes_at(signed, key, now())
+    /// Takes a datagram by this key that is new.
+    pub(crate) fn take(&self, signed: &Signed, key: &DatagramKey) -> Result<(), SignatureFault> {
+        self.take_at(signed, key, now())
     }
 
-    fn takes_at(&self, signed: &Signed, key: &DatagramKey, now: u64) -> bool {
+    fn take_at(&self, signed: &Signed, key: &DatagramKey, now: u64) -> Result<(), SignatureFault> {
         if !key.has_signed(signed) {
-            return false;
+            return Err(SignatureFault::Wrong);
         }
         // Behind the signature, so that nobody else makes an entry.
         let mut times = self.times.lock();
         let sent = times.entry(signed.name.clone()).or_insert_with(|| SentTimes::since(self.started));
-        sent.take(signed.time, now)
+        if sent.take(signed.time, now) {
+            Ok(())
+        } else if SentTimes::is_near(signed.time, now) {
+            Err(SignatureFault::Replayed)
+        } else {
+            Err(SignatureFault::Old)
+        }
     }
 }
 
@@ -150,11 +182,13 @@ mod tests {
     #[test]
     fn a_datagram_counts_once_within_half_a_minute_and_none_from_before() {
         let (key, sent) = (KEY.parse().unwrap(), Sent { started: 100_000, times: Mutex::default() });
-        let takes = |time, now| sent.takes_at(&signed(&key, "boiler-7", time, "/pub sensors 21.5"), &key, now);
+        let takes = |time, now| sent.take_at(&signed(&key, "boiler-7", time, "/pub sensors 21.5"), &key, now).is_ok();
         assert!(!takes(100_000, 100_000) && takes(100_001, 100_000) && !takes(100_001, 100_000));
         assert!(takes(130_000, 100_000) && !takes(130_001, 100_000) && !takes(100_002, 131_000));
         let restarted = Sent { started: 140_000, times: Mutex::default() };
-        assert!(!restarted.takes_at(&signed(&key, "boiler-7", 139_000, "/pub sensors 21.5"), &key, 140_500));
+        let before = signed(&key, "boiler-7", 139_000, "/pub sensors 21.5");
+        assert_eq!(restarted.take_at(&before, &key, 140_500), Err(SignatureFault::Replayed));
+        assert_eq!(restarted.take_at(&before, &key, 180_000), Err(SignatureFault::Old));
     }
 
     #[test]
@@ -164,7 +198,7 @@ mod tests {
         for place in 0..128 {
             let mut other = good.clone();
             other.mac[place / 8] ^= 1 << (place % 8);
-            assert!(!sent.takes_at(&other, &key, 1000));
+            assert_eq!(sent.take_at(&other, &key, 1000), Err(SignatureFault::Wrong));
         }
         let mac = u128::from_be_bytes(good.mac);
         for other in [
@@ -176,11 +210,11 @@ mod tests {
             "boiler-7 1000 MAC /pub sensors 21.5 ",
         ] {
             let frame = format!("/by {}", other.replace("MAC", &format!("{mac:032x}")));
-            assert!(!sent.takes_at(&Signed::parse(&Bytes::from(frame)).unwrap(), &key, 1000), "{other}");
+            assert!(sent.take_at(&Signed::parse(&Bytes::from(frame)).unwrap(), &key, 1000).is_err(), "{other}");
         }
         let other_key = DatagramKey::of_token("sb_other");
-        assert!(!sent.takes_at(&good, &other_key, 1000) && sent.times.lock().is_empty());
-        assert!(sent.takes_at(&good, &key, 1000));
+        assert!(sent.take_at(&good, &other_key, 1000).is_err() && sent.times.lock().is_empty());
+        assert!(sent.take_at(&good, &key, 1000).is_ok());
     }
 
     #[test]

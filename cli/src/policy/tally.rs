@@ -1,6 +1,7 @@
 //! How often somebody was let in, refused and denied. Each label is a word of this program.
 
 use super::audit::Refused;
+use super::datagrams::SignatureFault;
 use super::proof::ProofKind;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub(crate) struct Tally {
     denied: [AtomicU64; ACTIONS.len()],
     /// By method and reason: as many as this program has words for.
     refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Signed datagrams that did not count.
+    unsigned: [AtomicU64; SignatureFault::ALL.len()],
     /// By source of JWTs: as many as the file names.
     unfetched: Mutex<BTreeMap<String, u64>>,
 }
@@ -63,6 +66,11 @@ impl Tally {
         count(&self.authenticated, METHODS, "datagram");
     }
 
+    /// A signed datagram did not count.
+    pub(super) fn unsigned(&self, fault: SignatureFault) {
+        count(&self.unsigned, SignatureFault::ALL.map(SignatureFault::word), fault.word());
+    }
+
     pub(super) fn refused(&self, refused: Refused) {
         *self.refused.lock().entry((refused.method(), refused.code())).or_default() += 1;
     }
@@ -90,6 +98,10 @@ impl Tally {
 
     pub(crate) fn authentications(&self) -> impl Iterator<Item = (&'static str, u64)> {
         counted(&self.authenticated, METHODS)
+    }
+
+    pub(crate) fn unsigned_datagrams(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        counted(&self.unsigned, SignatureFault::ALL.map(SignatureFault::word))
     }
 
     pub(crate) fn denials(&self) -> impl Iterator<Item = (&'static str, u64)> {

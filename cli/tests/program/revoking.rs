@@ -2,7 +2,7 @@
 
 use crate::http::asked;
 use crate::operating;
-use crate::process::{Place, Program, command, run};
+use crate::process::{Place, Program, command, run, until};
 use crate::rooms::Peer;
 use crate::tokens::made;
 use std::fs;
@@ -26,7 +26,7 @@ impl Served {
         let text = format!(
             "listen = [\"admin=unix://{socket}\", \"rooms=tcp://127.0.0.1:0\", \"rooms=http://127.0.0.1:0\"]\n\
              state-directory = \"{}\"\n{}[jwt.x]\nissuer = \"x\"\naudience = \"any\"\nalgorithms = [\"HS256\"]\nkeys = \"{}\"\n\
-             names = [\"carol\"]\n[rooms.lobby]\nnamed = [\"all\"]\n",
+             names = [\"carol\"]\n[rooms.lobby]\nnamed = [\"all\"]\nclass = \"halls\"\n",
             folder.display(),
             sections.collect::<String>(),
             folder.within("secret")
@@ -69,6 +69,15 @@ impl Served {
         end.output.concat()
     }
 
+    /// Soon its metrics say so.
+    fn counts(&self, lines: [&str; 2]) {
+        let metrics = || {
+            let stream = std::os::unix::net::UnixStream::connect(&*self.socket).expect("it listens");
+            asked(stream, "GET", "/metrics", &[], "").body
+        };
+        until(|| lines.iter().all(|line| metrics().lines().any(|told| told == *line)));
+    }
+
     #[track_caller]
     fn done(&self, arguments: &[&str]) -> String {
         operating::done(operating::admin(&self.socket, arguments))
@@ -93,10 +102,13 @@ fn revoked(mut peer: Peer) {
 fn a_name_is_closed_and_refused_until_it_is_taken_back_and_over_a_restart() {
     let served = Served::start("revoke-name");
     let (alice, mut bob) = (served.known(&served.tokens[0], "alice"), served.known(&served.tokens[1], "bob"));
+    served.counts(["switchboard_connections_authenticated 2", "switchboard_class_memberships{class=\"halls\"} 2"]);
     let told = served.done(&["revoke", "ALICE", "--reason", "left"]);
     assert!(told.contains("id: name:alice\n") && told.contains("kept: yes"), "{told}");
     revoked(alice);
     assert!(!served.takes(&served.tokens[0]) && served.takes(&served.tokens[1]));
+    served.counts(["switchboard_connections_authenticated 1", "switchboard_class_memberships{class=\"halls\"} 1"]);
+    served.counts(["switchboard_revocations 1", "switchboard_class_rooms{class=\"halls\"} 1"]);
     bob.say("still here");
     bob.say("/ping");
     while bob.next() != "* pong" {}
@@ -122,7 +134,7 @@ fn a_token_is_revoked_as_lists_call_it_and_comes_back_when_the_time_is_over() {
     served.done(&["revoke", "--token", token, "--for", "2s"]);
     revoked(alice);
     assert!(!served.takes(&served.tokens[0]) && served.takes(&served.tokens[1]));
-    crate::process::until(|| served.takes(&served.tokens[0]));
+    until(|| served.takes(&served.tokens[0]));
     for wrong in
         [&["revoke", "--token", "alice"][..], &["revoke", "--jti", ""], &["revoke", "alice", "--for", "99999999h"]]
     {

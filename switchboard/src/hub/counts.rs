@@ -18,11 +18,32 @@ thread_local! {
 }
 
 /// What is counted of rooms.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HubCounts {
     stripes: [Stripe; STRIPES],
-    memberships: AtomicUsize,
+    /// Of rooms without a class, and of each class.
+    classes: [ClassCounts; 1 + RoomClass::MOST],
+    /// Sessions with a connection that are shown to be somebody.
+    authenticated: AtomicUsize,
     refused: [AtomicU64; 4],
+}
+
+/// What there is now of one class.
+#[derive(Debug, Default)]
+struct ClassCounts {
+    rooms: AtomicUsize,
+    members: AtomicUsize,
+}
+
+fn place(class: Option<RoomClass>) -> usize {
+    class.map_or(0, |class| 1 + class.number())
+}
+
+impl Default for HubCounts {
+    fn default() -> Self {
+        let (stripes, authenticated, refused) = Default::default();
+        Self { stripes, classes: std::array::from_fn(|_| ClassCounts::default()), authenticated, refused }
+    }
 }
 
 /// 128: processors fetch lines in pairs.
@@ -51,6 +72,10 @@ pub struct HubMetrics {
     pub rooms_limit: usize,
     /// Members of all rooms: whoever is in two counts twice.
     pub memberships: usize,
+    /// The rooms of each class of which there are any now, and their members.
+    pub classes: Vec<ClassMetrics>,
+    /// Sessions with a connection whose principal is somebody.
+    pub authenticated: usize,
     /// Messages published since the start.
     pub publications: u64,
     /// The same for each class of rooms of which there are any, and for rooms without a class.
@@ -71,6 +96,18 @@ pub struct HubMetrics {
     pub history_bytes: usize,
 }
 
+/// The rooms of one class now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassMetrics {
+    /// Which.
+    pub class: RoomClass,
+    /// How many there are.
+    pub rooms: usize,
+    /// Members of all of them.
+    pub memberships: usize,
+}
+
 impl HubCounts {
     fn stripe(&self) -> &Stripe {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -88,7 +125,7 @@ impl HubCounts {
 
     #[inline]
     pub(super) fn published(&self, class: Option<RoomClass>) {
-        self.stripe().publications[class.map_or(0, |class| 1 + class.number())].fetch_add(1, Ordering::Relaxed);
+        self.stripe().publications[place(class)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self, error: &PublishError) {
@@ -113,12 +150,49 @@ impl HubCounts {
         }
     }
 
-    pub(super) fn joined(&self) {
-        self.memberships.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn joined(&self, class: Option<RoomClass>) {
+        self.classes[place(class)].members.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn left(&self) {
-        self.memberships.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn left(&self, class: Option<RoomClass>) {
+        self.classes[place(class)].members.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// There is one more room.
+    pub(super) fn made(&self, class: Option<RoomClass>) {
+        self.classes[place(class)].rooms.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unmade(&self, class: Option<RoomClass>) {
+        self.classes[place(class)].rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A room with so many members is of another class from now on. Added first: none of them is ever below what there is.
+    pub(super) fn reclassed(&self, from: Option<RoomClass>, to: Option<RoomClass>, members: usize) {
+        self.made(to);
+        self.classes[place(to)].members.fetch_add(members, Ordering::Relaxed);
+        self.classes[place(from)].members.fetch_sub(members, Ordering::Relaxed);
+        self.unmade(from);
+    }
+
+    /// A session with a connection was shown to be somebody, or not, and is now.
+    pub(super) fn shown(&self, was_somebody: bool, is_somebody: bool) {
+        match (was_somebody, is_somebody) {
+            (false, true) => _ = self.authenticated.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.authenticated.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Of each class, and before them of none.
+    fn members(&self) -> impl Iterator<Item = usize> {
+        self.classes.iter().map(|class| class.members.load(Ordering::Relaxed))
+    }
+
+    fn class(&self, class: RoomClass) -> Option<ClassMetrics> {
+        let counts = &self.classes[place(Some(class))];
+        let (rooms, memberships) = (counts.rooms.load(Ordering::Relaxed), counts.members.load(Ordering::Relaxed));
+        (rooms > 0).then_some(ClassMetrics { class, rooms, memberships })
     }
 }
 
@@ -144,7 +218,9 @@ impl Hub {
         HubMetrics {
             rooms: self.0.rooms.lock().len(),
             rooms_limit: *rooms_limit,
-            memberships: counts.memberships.load(Ordering::Relaxed),
+            memberships: counts.members().sum(),
+            classes: (0..RoomClass::MOST).filter_map(RoomClass::new).filter_map(|class| counts.class(class)).collect(),
+            authenticated: counts.authenticated.load(Ordering::Relaxed),
             publications: by_class.iter().map(|(_, count)| count).sum(),
             publications_by_class: by_class,
             refused_not_allowed: refused[0],

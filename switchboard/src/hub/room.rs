@@ -173,6 +173,7 @@ impl RoomInner {
         shown: Timeline,
         id: u64,
     ) -> Arc<Self> {
+        holding.counts.made(options.class);
         let durable = match (&holding.log, &name) {
             (Some(log), Some(name)) if options.durable => {
                 options.tell(&**log, name);
@@ -424,7 +425,8 @@ impl RoomState {
 impl Drop for RoomInner {
     fn drop(&mut self) {
         self.unshare();
-        let log = &self.state.get_mut().shown;
+        let RoomState { shown: log, options, .. } = self.state.get_mut();
+        self.holding.counts.unmade(options.class);
         self.holding.grow(-log.bytes().cast_signed());
         self.holding.counts.kept(log.len(), 0);
     }

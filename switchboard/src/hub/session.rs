@@ -220,7 +220,13 @@ impl SessionInner {
     /// Is shown to be `principal`; what it may do where it is a member is asked for again.
     fn show(self: &Arc<Self>, principal: Arc<Principal>) {
         let expires = principal.expires();
-        let seats = self.state.lock().standing.get_or_insert_default().show(principal);
+        let mut state = self.state.lock();
+        let was_somebody = state.owner().is_some();
+        let seats = state.standing.get_or_insert_default().show(principal);
+        if self.link.is_some() {
+            self.hub.0.holding.counts.shown(was_somebody, state.owner().is_some());
+        }
+        drop(state);
         reconsider(seats);
         self.expire_at(expires);
         // Behind it all: a review finds this principal, or its change is found here.
@@ -573,7 +579,9 @@ impl Drop for Session {
                 Encoded::Frame(frame) => Some(frame),
                 Encoded::Silent | Encoded::Panicked => None,
             });
-            let user = self.0.principal().and_then(|principal| Some(principal.name()?.as_str().into()));
+            let user: Option<Box<str>> =
+                self.0.principal().and_then(|principal| Some(principal.name()?.as_str().into()));
+            self.0.hub.0.holding.counts.shown(user.is_some(), false);
             link.tick.closed.was_called(link.id, Called { name: Some(self.0.name().as_str().into()), user });
             self.0.hub.0.forget(&self.0);
         }

@@ -15,7 +15,9 @@ use crate::running::{KeptIn, Run};
 use crate::services::proxy::PoolFigures;
 use std::time::SystemTime;
 use switchboard::log::{NatsEngine, NatsMetrics, RoomLog as _, SqliteLog, SqliteMetrics};
-use switchboard::{Carried, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics};
+use switchboard::{
+    Carried, ClassMetrics, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics,
+};
 
 /// A metric, as it is documented and as it is read.
 pub(super) struct Metric {
@@ -94,6 +96,14 @@ impl Seen<'_> {
         all
     }
 
+    /// Of each class that there has been.
+    fn by_class(&self, samples: &mut Samples<'_>, number: impl Fn(&ClassMetrics) -> usize) {
+        for (place, name) in self.running.classes().iter().enumerate() {
+            let class = self.hub.classes.iter().find(|class| class.class.number() == place);
+            samples.add(&[name], class.map_or(0, &number));
+        }
+    }
+
     fn datagram_listeners(&self) -> impl Iterator<Item = &ListenerMetrics> {
         self.listeners.iter().filter(|listener| listener.transport == "udp")
     }
@@ -167,6 +177,9 @@ static METRICS: &[Metric] = &[
     }),
     gauge("switchboard_connections_limit", &[], "Connections that may be open.", |seen, to| {
         to.add(&[], seen.running.limits().connections);
+    }),
+    gauge("switchboard_connections_authenticated", &[], "Connections that have shown who they are.", |seen, to| {
+        to.add(&[], seen.hub.authenticated);
     }),
     gauge("switchboard_connections_blocked", &[], "Connections whose socket takes no more now.", |seen, to| {
         to.add(&[], seen.handle.metrics().blocked());
@@ -273,6 +286,12 @@ static METRICS: &[Metric] = &[
     gauge("switchboard_rooms", &[], "Rooms.", |seen, to| to.add(&[], seen.hub.rooms)),
     gauge("switchboard_rooms_limit", &[], "Rooms that there may be.", |seen, to| to.add(&[], seen.hub.rooms_limit)),
     gauge("switchboard_memberships", &[], "Members of all rooms.", |seen, to| to.add(&[], seen.hub.memberships)),
+    gauge("switchboard_class_rooms", &["class"], "Rooms of a class.", |seen, to| {
+        seen.by_class(to, |class| class.rooms);
+    }),
+    gauge("switchboard_class_memberships", &["class"], "Members of the rooms of a class.", |seen, to| {
+        seen.by_class(to, |class| class.memberships);
+    }),
     counter("switchboard_publications_total", &["class"], "Messages published.", |seen, to| {
         let classes = seen.running.classes();
         for (class, count) in &seen.hub.publications_by_class {

@@ -71,7 +71,7 @@ impl RoomInner {
         }
         let overflow = join.overflow.unwrap_or(state.options.overflow);
         let member = Subscriber { id, link: Arc::clone(link), encoding, overflow, alone: join.alone, has_left: false };
-        self.holding.counts.joined();
+        self.holding.counts.joined(state.options.class);
         inbox.post(tick, Operation::Join { room: self.id, name: self.name.clone(), member, missed });
         Ok((id, state.shown.last()))
     }
@@ -157,7 +157,7 @@ impl RoomInner {
             None => None,
         };
         state.unnamed -= usize::from(by.is_none());
-        self.holding.counts.left();
+        self.holding.counts.left(state.options.class);
         // Before the tick hears of it, which counts it down again.
         link.unsubscribe();
         let inbox = state.inbox(tick);

@@ -193,6 +193,9 @@ impl RoomInner {
             if state.durable.is_some() {
                 self.log().keep(&self.name, options.retention());
             }
+            if state.options.class != options.class {
+                self.holding.counts.reclassed(state.options.class, options.class, state.member_count());
+            }
             state.options = options;
             let (keep, before) = (self.keep(&state), state.shown.len());
             self.holding.grow(-state.shown.trim(keep).cast_signed());

@@ -33,6 +33,14 @@ pub(super) static METRICS: &[Metric] = &[
         }
     }),
     counter(
+        "switchboard_datagram_signatures_rejected_total",
+        &["reason"],
+        "Signed datagrams that did not count.",
+        |seen, to| {
+            seen.audit.tally.unsigned_datagrams().for_each(|(reason, count)| to.add(&[reason], count));
+        },
+    ),
+    counter(
         "switchboard_authorization_denials_total",
         &["action"],
         "What was asked for and not allowed.",
