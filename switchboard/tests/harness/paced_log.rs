@@ -53,8 +53,10 @@ impl Keeper {
     fn answer<T: Send + 'static>(&self, ask: impl FnOnce(&dyn RoomLog, Done<T>)) -> Result<T, LogError> {
         let (sender, answered) = mpsc::channel();
         ask(self.log(), Box::new(move |answer| sender.send(answer).unwrap()));
-        if let Self::Memory(log) = self {
-            log.answer();
+        match self {
+            Self::Memory(log) => _ = log.answer(),
+            #[cfg(feature = "sqlite")]
+            Self::Disk(..) => {}
         }
         answered.recv().unwrap()
     }
