@@ -22,7 +22,7 @@ use crate::web::access::AccessLog;
 use anyhow::{Context as _, anyhow};
 use reload::Reloads;
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -246,6 +246,8 @@ struct ListenerLine {
     address: Address,
     /// Where new connections are, in rooms.
     room: String,
+    /// Of a group of hosts: where it is heard.
+    interface: Option<String>,
     /// Whether what `nc` sends is a frame. With a length before each it is not.
     takes_lines: bool,
     takes_commands: bool,
@@ -258,6 +260,7 @@ impl ListenerLine {
             service: endpoint.service.name,
             address: endpoint.address.clone(),
             room: endpoint.option("room").unwrap_or_else(|| "lobby".to_owned()),
+            interface: endpoint.option("interface").map(|names| names.replace('?', "")),
             takes_lines: endpoint.option("framing").is_none_or(|framing| framing == "lines"),
             takes_commands: endpoint.option("commands").is_none_or(|commands| commands == "on"),
         }
@@ -286,6 +289,10 @@ impl ListenerLine {
             (Scheme::Https, _) if !self.takes_commands => format!("curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Https, _) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Tcp | Scheme::Unix, _) => format!("nc {host} {port}"),
+            (Scheme::Udp, _) if is_multicast(host) => {
+                let interface = self.interface.as_ref().map_or_else(String::new, |name| format!("?interface={name}"));
+                format!("switchboard connect {}", quoted(Path::new(&format!("udp://{place}{interface}"))))
+            }
             // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.
             (Scheme::Udp, _) if self.service == "rooms" && self.takes_commands => {
                 format!("printf '/pub {room} hi' | nc -u -w1 {host} {port}")
@@ -307,6 +314,12 @@ fn reachable(url: &str) -> String {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     address.to_string()
+}
+
+/// Whether it is the address of a group of hosts.
+fn is_multicast(host: &str) -> bool {
+    let host = host.split_once('%').map_or(host, |(host, _)| host);
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_multicast())
 }
 
 /// A path as a shell takes it.
@@ -518,6 +531,8 @@ mod tests {
         assert_eq!(relay, "switchboard connect udp://127.0.0.1:80 --room tv");
         let other = command("rooms=udp://127.0.0.1:0?room=tv", "udp://127.0.0.1:80");
         assert_eq!(other, "printf '/pub tv hi' | nc -u -w1 127.0.0.1 80");
+        let group = command("rooms=udp://239.1.2.3:7000?interface=eth0?", "udp://239.1.2.3:7000");
+        assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=eth0'");
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }
