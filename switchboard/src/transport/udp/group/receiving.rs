@@ -204,9 +204,9 @@ impl GroupEnds {
         let names: Vec<_> = receiving.sockets.interfaces.iter().map(|one| one.name.as_str()).collect();
         let (names, missing) = (names.join(","), receiving.sockets.missing.join(","));
         if missing.is_empty() {
-            info!(listener = self.name, interfaces = names, "joined a group");
+            info!(listener = self.name, interfaces = names, "opened a group");
         } else {
-            warn!(listener = self.name, interfaces = names, missing, "joined a group");
+            warn!(listener = self.name, interfaces = names, missing, "opened a group");
         }
     }
 }
