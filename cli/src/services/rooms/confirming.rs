@@ -16,10 +16,10 @@ pub(super) struct Unconfirmed(pub(super) Option<Box<Queue>>);
 pub(super) struct Queue(VecDeque<Publication>);
 
 impl Unconfirmed {
-    /// Awaits one that is not known yet.
+    /// Awaits one that is not shown yet. A log that knows that it cannot keep anything may have said so by now: that is told as well.
     #[inline]
     pub(super) fn await_one(&mut self, publication: Publication) {
-        if publication.known().is_none() {
+        if publication.published().is_none() {
             self.0.get_or_insert_default().0.push_back(publication);
         }
     }
