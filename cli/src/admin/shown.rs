@@ -88,7 +88,7 @@ pub(super) const UPSTREAMS: Listing = Listing {
         ("WAITING", "waiting"),
         ("CONNECTIONS", "connections"),
         ("FAILURES", "failures"),
-        ("CHECKS", "checks_passed"),
+        ("PASSED", "checks_passed"),
         ("FAILED", "checks_failed"),
         ("TO", "bytes_to"),
         ("FROM", "bytes_from"),
