@@ -248,6 +248,8 @@ struct ListenerLine {
     room: String,
     /// Of a group of hosts: where it is heard.
     interface: Option<String>,
+    /// Whether it is heard by everybody in a subnet.
+    is_broadcast: bool,
     /// Whether what `nc` sends is a frame. With a length before each it is not.
     takes_lines: bool,
     takes_commands: bool,
@@ -261,6 +263,7 @@ impl ListenerLine {
             address: endpoint.address.clone(),
             room: endpoint.option("room").unwrap_or_else(|| "lobby".to_owned()),
             interface: endpoint.option("interface").map(|names| names.replace('?', "")),
+            is_broadcast: endpoint.option("broadcast").as_deref() == Some("on"),
             takes_lines: endpoint.option("framing").is_none_or(|framing| framing == "lines"),
             takes_commands: endpoint.option("commands").is_none_or(|commands| commands == "on"),
         }
@@ -289,9 +292,12 @@ impl ListenerLine {
             (Scheme::Https, _) if !self.takes_commands => format!("curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Https, _) => format!("open https://{place}/ or curl -kd hi https://{place}/rooms/{room}"),
             (Scheme::Tcp | Scheme::Unix, _) => format!("nc {host} {port}"),
-            (Scheme::Udp, _) if is_multicast(host) => {
-                let interface = self.interface.as_ref().map_or_else(String::new, |name| format!("?interface={name}"));
-                format!("switchboard connect {}", quoted(Path::new(&format!("udp://{place}{interface}"))))
+            (Scheme::Udp, _) if self.is_broadcast || is_multicast(host) => {
+                let interface = self.interface.as_ref().map(|name| format!("interface={name}"));
+                let options: Vec<_> =
+                    self.is_broadcast.then(|| "broadcast=on".to_owned()).into_iter().chain(interface).collect();
+                let query = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+                format!("switchboard connect {}", quoted(Path::new(&format!("udp://{place}{query}"))))
             }
             // Whoever only types there is a stranger, and told nothing; and heard by nobody, without commands.
             (Scheme::Udp, _) if self.service == "rooms" && self.takes_commands => {
@@ -533,6 +539,9 @@ mod tests {
         assert_eq!(other, "printf '/pub tv hi' | nc -u -w1 127.0.0.1 80");
         let group = command("rooms=udp://239.1.2.3:7000?interface=eth0?", "udp://239.1.2.3:7000");
         assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=eth0'");
+        let everybody = "rooms=udp://255.255.255.255:7000?broadcast=on&interface=eth0";
+        let everybody = command(everybody, "udp://255.255.255.255:7000");
+        assert_eq!(everybody, "switchboard connect 'udp://255.255.255.255:7000?broadcast=on&interface=eth0'");
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }
