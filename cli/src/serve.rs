@@ -537,11 +537,11 @@ mod tests {
         assert_eq!(relay, "switchboard connect udp://127.0.0.1:80 --room tv");
         let other = command("rooms=udp://127.0.0.1:0?room=tv", "udp://127.0.0.1:80");
         assert_eq!(other, "printf '/pub tv hi' | nc -u -w1 127.0.0.1 80");
-        let group = command("rooms=udp://239.1.2.3:7000?interface=eth0?", "udp://239.1.2.3:7000");
-        assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=eth0'");
-        let everybody = "rooms=udp://255.255.255.255:7000?broadcast=on&interface=eth0";
+        let group = command("rooms=udp://239.1.2.3:7000?room=tv&interface=lo?", "udp://239.1.2.3:7000");
+        assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=lo'");
+        let everybody = "rooms=udp://255.255.255.255:7000?room=tv&broadcast=on&interface=lo";
         let everybody = command(everybody, "udp://255.255.255.255:7000");
-        assert_eq!(everybody, "switchboard connect 'udp://255.255.255.255:7000?broadcast=on&interface=eth0'");
+        assert_eq!(everybody, "switchboard connect 'udp://255.255.255.255:7000?broadcast=on&interface=lo'");
         assert_eq!(command("echo=unix:///a/b.sock", "unix:///a/b.sock"), "nc -U /a/b.sock");
         assert_eq!(command("echo=unix:///a%20'b", "unix:///a 'b"), r"nc -U '/a '\''b'");
     }
