@@ -10,7 +10,7 @@ mod url;
 
 pub use nearest::{did_you_mean, nearest};
 pub use percent::{percent_decoded, percent_encoded};
-pub use secret::Secret;
+pub use secret::{Secret, without_passwords};
 pub use units::{
     parse_count, parse_duration, parse_latency, parse_limit, parse_number, parse_size, parse_switch, parse_timeout,
     show_duration, show_size, show_timeout,

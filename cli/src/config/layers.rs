@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use switchboard_load::typed::{Secret, nearest, percent_encoded};
+use switchboard_load::typed::{Secret, nearest, percent_encoded, without_passwords};
 
 /// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
 /// listeners, which are arguments, and `log`, which is -q, -v and -vv.
@@ -72,8 +72,9 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
+    /// Faults repeat what was typed, and go to logs and to whoever asks.
     pub(crate) fn new(set_by: SetBy, text: String) -> Self {
-        Self { set_by, at: None, text }
+        Self { set_by, at: None, text: without_passwords(&text) }
     }
 }
 

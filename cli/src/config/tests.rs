@@ -284,6 +284,20 @@ fn a_file_that_is_no_toml_is_one_line_with_its_place() {
 }
 
 #[test]
+fn no_fault_repeats_a_password() {
+    let file = File::new(
+        "password",
+        "cluster = \"nats://u:SECRET@h:4222\"\nworkers = [\"nats://u:SECRETSECRETSECRETSECRETSECRETSECRETSECRETSECRET@h\"]\n\
+         grace = \"nats://u:SECRET@h\"\nlisten = [\"chat=tcp://u:SECRET@h:1\", \"proxy=tcp://127.0.0.1:1?to=tcp://u:SECRET@h:1\"]\n\
+         [[listener]]\nurl = \"proxy=tcp://127.0.0.1:2\"\nto = \"tcp://u:SECRET@h:1\"\n\
+         [upstreams.db]\nto = [\"tcp://u:SECRET@h:1\"]\n",
+    );
+    let faults = load(file.typed(), &[("SWITCHBOARD_CLUSTER", "nats://u:SECRET@h:4222")]).expect_err("faulty");
+    assert!(faults.iter().all(|fault| !fault.contains("SECRET")), "{faults:#?}");
+    assert_eq!(faults.iter().filter(|fault| fault.contains("://…@h")).count(), 9, "{faults:#?}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_fault() {
     let settings = Settings { config: Some("/nonexistent/switchboard.toml".into()), ..typed() };
     let faults = load(settings, &[]).expect_err("faulty");

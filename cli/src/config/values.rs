@@ -7,7 +7,7 @@ use crate::policy::token::{HashFault, TokenHash};
 use std::time::{Duration, SystemTime};
 use switchboard::rule::Who;
 use switchboard::{Glob, GroupName, IpNetwork, IpNetworkError, Rights, UserName};
-use switchboard_load::typed::{nearest, parse_duration, parse_size};
+use switchboard_load::typed::{nearest, parse_duration, parse_size, without_passwords};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::value::{Datetime, Offset};
@@ -57,7 +57,8 @@ impl Reader<'_> {
 
     /// A value as it stands in the file, in one short line.
     pub(super) fn shown<T>(&self, value: &Spanned<T>) -> String {
-        let written = self.text.get(value.span()).unwrap_or_default();
+        // Cut off first, a password might be left without the `@` behind it.
+        let written = without_passwords(self.text.get(value.span()).unwrap_or_default());
         let line = written.lines().next().unwrap_or_default();
         let shown: String = line.chars().take(SHOWN_CHARACTERS).collect();
         if shown.len() < written.len() { format!("{shown}…") } else { shown }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::path::Path;
 
 /// No credential is longer, and a wrong path must not fill the memory.
@@ -66,6 +67,37 @@ impl Secret {
     }
 }
 
+/// What somebody typed, as errors and logs repeat it: of each URL without the name and the password that stand before its host.
+///
+/// A password may hold any sign of a URL, so what is hidden ends with the last `@` before the next URL, quote or line.
+pub fn without_passwords(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(mark) = mark_of_url(rest) {
+        let (before, behind) = rest.split_at(mark.end);
+        let url = &behind[..mark_of_url(behind).map_or(behind.len(), |next| next.start)];
+        let url = url.split(['`', '\n']).next().unwrap_or_default();
+        let at = url.rfind('@').max(url.rfind("%40"));
+        // A path has neither.
+        let hidden = at.filter(|at| *at > 0 && !url.starts_with('/')).unwrap_or(0);
+        shown += before;
+        shown += if hidden > 0 { "…" } else { "" };
+        rest = &behind[hidden..];
+    }
+    shown + rest
+}
+
+/// The next `://`, be it encoded, as in an option of another URL.
+fn mark_of_url(text: &str) -> Option<Range<usize>> {
+    let is_at = |from: usize, mark: &&str| {
+        text.as_bytes().get(from..from + mark.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(mark.as_bytes()))
+    };
+    let mark = |from: usize| {
+        let mark = ["://", "%3A%2F%2F"].into_iter().find(|mark| is_at(from, mark))?;
+        Some(from..from + mark.len())
+    };
+    (0..text.len()).find_map(mark)
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
@@ -92,5 +124,25 @@ mod tests {
             assert_eq!(fault, "not a token: one word of at most 8 KiB");
         }
         assert_eq!(format!("{:?}", Some(Secret::new("mysecret"))), "Some(…)");
+    }
+
+    #[test]
+    fn what_was_typed_is_repeated_without_passwords() {
+        for (typed, shown) in [
+            ("nats://u:secret@h:4222", "nats://…@h:4222"),
+            ("nats://secret@h", "nats://…@h"),
+            ("`nats://a,tls://u:s/e?c@r#et@b` is no list @ all", "`nats://a,tls://…@b` is no list @ all"),
+            ("nats://u:secret@a,u:secret@b", "nats://…@b"),
+            ("tcp://h:1?to=tcp://u:secret@h:2", "tcp://h:1?to=tcp://…@h:2"),
+            ("tcp://h:1?to=tcp%3a%2F%2fu:s%20et%40h", "tcp://h:1?to=tcp%3a%2F%2f…%40h"),
+            ("tcp://u:s\u{e9}cret@\u{e9}", "tcp://…@\u{e9}"),
+            ("unix:///run/a@1.sock", "unix:///run/a@1.sock"),
+            ("tcp://h:1, @ops", "tcp://…@ops"),
+            ("tcp://@h", "tcp://@h"),
+            ("://", "://"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_passwords(typed), shown, "{typed}");
+        }
     }
 }
