@@ -8,6 +8,8 @@ pub(crate) fn run(data: &[u8]) {
     let bytes = if kind % 2 == 0 { rest.to_vec() } else { [&[FORMAT], rest].concat() };
     if let Ok(envelope) = LogEnvelope::parse(&bytes) {
         assert!(envelope.entries.len() <= ENVELOPE_ENTRIES && envelope.last() + 1 >= envelope.first);
+        // What is published behind it has numbers too.
+        assert!(envelope.last() < u64::MAX / 2);
         assert_eq!(&envelope.encode()[..], &bytes[..]);
     }
     if let Ok(tail) = Tail::parse(&bytes) {

@@ -33,6 +33,9 @@ const ENTRY_BYTES: usize = 8 + 8 + 1 + 1 + 4;
 const NAME_BYTES: usize = 64;
 const MOST_HEAD_BYTES: usize = HEAD_BYTES + NAME_BYTES;
 
+/// The highest number that a message may have. No room comes so far; beyond it, counting on would come to an end.
+const HIGHEST: u64 = 1 << 62;
+
 /// An envelope's name, drawn at random by whoever writes it. None is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EnvelopeToken(pub u64);
@@ -192,7 +195,7 @@ impl LogEnvelope {
         let (token, prev) = (take_u64(&mut from)?, take_u64(&mut from)?);
         let (origin, back) = (take_u64(&mut from)?, take_u64(&mut from)?);
         let room = RoomName::parse(text(&mut from)?).map_err(|_| EnvelopeError::Name)?;
-        if count > ENVELOPE_ENTRIES || first == 0 || first.checked_add(count as u64).is_none() || token == 0 {
+        if count > ENVELOPE_ENTRIES || first == 0 || first > HIGHEST - count as u64 || token == 0 {
             return Err(EnvelopeError::Bounds);
         }
         let entries = (0..count).map(|_| LogEntry::read(&mut from)).collect::<Result<Vec<_>, _>>()?;
@@ -310,7 +313,7 @@ mod tests {
 
     prop_compose! {
         fn envelope()(
-            room in name(), epoch: u32, first in 1..1_u64 << 60, token in 1..u64::MAX, prev: u64, origin: u64, back: u64,
+            room in name(), epoch: u32, first in 1..=HIGHEST - 20, token in 1..u64::MAX, prev: u64, origin: u64, back: u64,
             entries in vec(entry(), 0..20),
         ) -> LogEnvelope {
             LogEnvelope {
@@ -357,6 +360,26 @@ mod tests {
             let tail = Tail { position, epoch, last, token };
             prop_assert_eq!(Tail::parse(&tail.encode()), Ok(tail));
             prop_assert_eq!(Tail::parse(&tail.encode()[1..]).is_err(), true);
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_room_has_are_refused() {
+        let of = |first: u64, count: u16| {
+            let mut to = BytesMut::new();
+            to.put_u8(FORMAT);
+            to.put_u32(7);
+            to.put_u64(first);
+            to.put_u16(count);
+            for number in [1, 2, 3, 0] {
+                to.put_u64(number);
+            }
+            write_text("ops", &mut to);
+            LogEnvelope::parse(&to).map(|envelope| envelope.last())
+        };
+        assert_eq!(of(HIGHEST, 0), Ok(HIGHEST - 1));
+        for (first, count) in [(0, 0), (HIGHEST + 1, 0), (HIGHEST, 1), (u64::MAX, 0), (u64::MAX, u16::MAX)] {
+            assert_eq!(of(first, count), Err(EnvelopeError::Bounds), "{first} {count}");
         }
     }
 
