@@ -112,7 +112,7 @@ pub(super) fn fetch(subject: &str, from: Position) -> Bytes {
 
 /// Asks for the last envelopes of rooms behind a position.
 pub(super) fn check(subjects: &[String], after: Position) -> Bytes {
-    json!({ "multi_last": subjects, "seq": after.0 + 1, "batch": subjects.len(), "max_bytes": CHECK_BYTES })
+    json!({ "multi_last": subjects, "seq": after.0.saturating_add(1), "batch": subjects.len(), "max_bytes": CHECK_BYTES })
         .to_string()
         .into()
 }
@@ -126,4 +126,15 @@ pub(super) fn read(answers: Vec<Received>) -> Result<Vec<(Bytes, Stored)>, Engin
     };
     let read: Option<Vec<_>> = answers.into_iter().map(stored).collect();
     read.ok_or_else(|| EngineError("its answer does not say where an envelope is".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_says_it_ends_at_the_last_number_there_is_can_be_asked() {
+        let question: Value = serde_json::from_slice(&check(&[], Position(u64::MAX))).expect("JSON");
+        assert_eq!(question["seq"], u64::MAX);
+    }
 }

@@ -316,7 +316,7 @@ impl Replica {
             if self.chain.at().is_none() {
                 if self.reading.entered != Some(envelope.epoch) {
                     // Of an incarnation before the last one: no history of this one.
-                    self.reading.base = Position(position.0 + 1);
+                    self.reading.base = Position(position.0.saturating_add(1));
                     continue;
                 }
                 is_anchored = true;
@@ -405,5 +405,50 @@ impl Replica {
             let pause = self.pause();
             self.reading.again_at = Some(now + pause);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HistoryBounds, Incarnation};
+    use super::*;
+    use switchboard_proto::RoomName;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn replica() -> Replica {
+        let bounds = HistoryBounds { messages: 9, bytes: 9 << 10 };
+        let mut replica = Replica::new(RoomName::parse("ops").expect("a name"), Incarnation(1), bounds, 7);
+        replica.open(NOW);
+        replica.followed(Ok(()), NOW);
+        replica
+    }
+
+    fn beginning(epoch: u32, back: u64) -> LogEnvelope {
+        LogEnvelope {
+            room: RoomName::parse("ops").expect("a name"),
+            epoch: Epoch::new(epoch),
+            first: 1,
+            token: EnvelopeToken(u64::from(epoch)),
+            prev: None,
+            origin: Incarnation(2),
+            back: Position(back),
+            entries: Vec::new(),
+        }
+    }
+
+    fn actions(replica: &mut Replica) -> Vec<ReplicaAction> {
+        std::iter::from_fn(|| replica.action()).collect()
+    }
+
+    #[test]
+    fn a_log_may_say_that_an_envelope_is_at_the_last_number_there_is() {
+        let at_the_last = |envelope: LogEnvelope| Stored { position: Position(u64::MAX), envelope: envelope.encode() };
+        let mut replica = replica();
+        replica.ended(Ok(LogEnd { log: 1, last: Some(at_the_last(beginning(5, 1))) }), NOW);
+        assert_eq!(actions(&mut replica).pop(), Some(ReplicaAction::Fetch(Position(1))));
+        // Of an incarnation before that one: what is read next is behind it.
+        replica.fetched(Ok(vec![at_the_last(beginning(4, 1))]), NOW);
+        assert!(!replica.is_open());
     }
 }

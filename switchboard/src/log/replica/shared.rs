@@ -46,23 +46,40 @@ pub(super) enum Word {
 
 #[derive(Default)]
 pub(super) struct Words {
-    queue: Mutex<(VecDeque<Word>, usize)>,
+    queue: Mutex<Queue>,
     pub(super) said: Notify,
 }
 
+#[derive(Default)]
+struct Queue {
+    words: VecDeque<Word>,
+    /// What those have that came unasked.
+    arrived_bytes: usize,
+    /// Nobody looks at them any more.
+    has_ended: bool,
+}
+
 impl Words {
+    /// Says it, or drops it where nobody listens any more: who waits for it is answered by that.
     pub(super) fn say(&self, word: Word) {
-        self.queue.lock().0.push_back(word);
+        let mut queue = self.queue.lock();
+        if queue.has_ended {
+            // Without the lock: who is answered may say something.
+            drop(queue);
+            return drop(word);
+        }
+        queue.words.push_back(word);
+        drop(queue);
         self.said.notify_one();
     }
 
     fn arrives(&self, word: Word, bytes: usize) {
         let mut queue = self.queue.lock();
-        if queue.1 + bytes > ARRIVED_BYTES {
+        if queue.has_ended || queue.arrived_bytes + bytes > ARRIVED_BYTES {
             return;
         }
-        queue.1 += bytes;
-        queue.0.push_back(word);
+        queue.arrived_bytes += bytes;
+        queue.words.push_back(word);
         drop(queue);
         self.said.notify_one();
     }
@@ -70,8 +87,23 @@ impl Words {
     /// All that was said.
     pub(super) fn take(&self) -> VecDeque<Word> {
         let mut queue = self.queue.lock();
-        queue.1 = 0;
-        std::mem::take(&mut queue.0)
+        queue.arrived_bytes = 0;
+        std::mem::take(&mut queue.words)
+    }
+
+    /// Nobody will look at what is said, nor at what was.
+    fn end(&self) {
+        self.queue.lock().has_ended = true;
+        drop(self.take());
+    }
+}
+
+/// Is dropped with the task, also if that panics.
+struct Listening(Arc<Words>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -126,7 +158,11 @@ impl ReplicatedLog {
         let (words, own) = (Arc::<Words>::default(), Incarnation(own));
         engine.watch(Arc::clone(&words) as Arc<dyn EngineEvents>);
         let serving = ReplicaTask::new(Arc::clone(&engine), Arc::clone(&words), own, options.history, seed);
-        let task = runtime.spawn(serving.run());
+        let listening = Listening(Arc::clone(&words));
+        let task = runtime.spawn(async move {
+            let _listening = listening;
+            serving.run().await;
+        });
         Self { words, engine, own, task }
     }
 
@@ -140,7 +176,7 @@ impl Drop for ReplicatedLog {
     fn drop(&mut self) {
         self.task.abort();
         // What was never looked at is answered by that.
-        drop(self.words.take());
+        self.words.end();
     }
 }
 
@@ -165,6 +201,9 @@ impl RoomLog for ReplicatedLog {
     }
 
     fn health(&self) -> Result<(), LogError> {
+        if self.task.is_finished() {
+            return Err(LogError::unavailable("its task has ended by a fault of this program"));
+        }
         self.engine.health().map_err(LogError::unavailable)
     }
 
@@ -201,5 +240,46 @@ impl ServedRoom {
     /// Whether it is the room that was opened by this key.
     pub(super) fn is(&self, key: Key) -> bool {
         self.key == key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MemoryLog;
+    use super::*;
+    use crate::log::SharedMessage;
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    struct Faulty;
+
+    impl SharedRoom for Faulty {
+        fn begins(&self, _: MessageId) {
+            panic!("a fault in a room");
+        }
+
+        fn shows(&self, _: Vec<SharedMessage>) {}
+
+        fn opened(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_the_task_has_ended_by_a_panic_health_says_so_and_nobody_waits() {
+        let log = ReplicatedLog::new(MemoryLog::new().engine(), ReplicatedOptions::default(), &Handle::current());
+        let room = RoomName::parse("ops").expect("a name");
+        assert_eq!(log.health(), Ok(()));
+        let ask = || {
+            let (done, told) = oneshot::channel();
+            log.catch_up(&room, 1, Box::new(move |result| _ = done.send(result)));
+            told
+        };
+        log.open(&room, 1, Arc::new(Faulty));
+        let before = ask();
+        assert!(before.await.is_err(), "it is dropped with the task");
+        while !log.task.is_finished() {
+            yield_now().await;
+        }
+        assert!(matches!(log.health(), Err(LogError::Unavailable(_))));
+        assert!(ask().await.is_err(), "it is dropped at once");
     }
 }
