@@ -119,6 +119,11 @@ async fn admitted(server: &NatsServer, shared: &Shared) -> Result<Admitted, Nats
         if told["tls_required"] != true && told["tls_available"] != true {
             return Err(NatsError::NoTls { server: server.to_string() });
         }
+        // Anybody on the way may have put it there: it is not to be taken for what comes by TLS.
+        if !input.is_empty() {
+            let reason = "it said something before TLS began".to_owned();
+            return Err(NatsError::Tls { server: server.to_string(), reason });
+        }
         stream = secured(stream, server, trust.as_ref()).await?;
     }
     suitable(&told, server, shared)?;
@@ -287,5 +292,36 @@ impl Output {
         writer.flush().await?;
         self.is_flushed = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// Why a server that says this is not gone on with.
+    async fn fault(says: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server: NatsServer = format!("nats://{address}").parse().expect("an address");
+        let shared = Shared::new(NatsOptions::new([server.clone()])).expect("random numbers");
+        let serves = async {
+            let (mut peer, _) = listener.accept().await.expect("a connection");
+            peer.write_all(says.as_bytes()).await.expect("it is open");
+            // Until it is given up.
+            let _ = peer.shutdown().await;
+        };
+        let (admitted, ()) = tokio::join!(admitted(&server, &shared), serves);
+        let error = admitted.err().expect("it is given up").to_string();
+        error.replace(&address.to_string(), "SERVER").replace("nats://SERVER", "SERVER")
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_tls_began_is_not_taken_for_what_comes_by_it() {
+        let told = fault("INFO {\"tls_required\":true}\r\nPING\r\n").await;
+        assert_eq!(told, "TLS with SERVER: it said something before TLS began");
+        let alone = fault("INFO {\"tls_required\":true}\r\n").await;
+        assert!(alone.starts_with("TLS with SERVER: ") && !alone.ends_with("before TLS began"), "{alone}");
     }
 }
