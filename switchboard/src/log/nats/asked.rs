@@ -98,7 +98,7 @@ impl Questions {
                 self.over(number, |_| Outcome::Unanswered(fault.into()))
             }
             None => {
-                question.got_bytes += answer.payload.len() + BESIDE;
+                question.got_bytes += answer.bytes() + BESIDE;
                 question.got.push(answer);
                 if question.got_bytes <= ANSWER_BYTES {
                     return None;
@@ -211,6 +211,21 @@ mod tests {
         assert_eq!(told.after(asked.expired(now + TIME)), ["short: it has not answered in time"]);
         assert_eq!(told.after(asked.lost(&"gone".into())), ["long: gone"]);
         assert_eq!(asked.bytes(), 0);
+    }
+
+    #[test]
+    fn what_answers_take_is_bounded_whatever_they_consist_of() {
+        let long = "x".repeat(60 << 10);
+        for (status, payload) in [("", long.as_str()), (&format!("\r\nk: {long}"), "")] {
+            let (told, now, mut asked) = (Told::default(), Instant::now(), Questions::default());
+            let number = asked.enter(9, Answers::Several, now, TIME, told.done("x")).ok().expect("room");
+            let most = ANSWER_BYTES / long.len();
+            for _ in 0..most - 3 {
+                assert!(asked.answered(number, delivery(status, payload)).is_none());
+            }
+            let over = (0..4).find_map(|_| asked.answered(number, delivery(status, payload)));
+            assert_eq!(told.after(over), ["x: it answers with more than was asked for"]);
+        }
     }
 
     #[test]

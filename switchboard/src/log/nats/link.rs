@@ -247,7 +247,8 @@ fn understand(shared: &Shared, input: &mut BytesMut) -> Result<(), String> {
         match wire::decode(input).map_err(|error| error.to_string())? {
             None => return Ok(()),
             Some(ServerLine::Message(delivery)) => shared.delivered(delivery),
-            Some(ServerLine::Ping) => shared.pong(),
+            Some(ServerLine::Ping) if shared.pong() => {}
+            Some(ServerLine::Ping) => return Err("the server does not read what it is answered".to_owned()),
             Some(ServerLine::Pong) => shared.ponged(),
             Some(ServerLine::Ok | ServerLine::Info(_)) => {}
             Some(ServerLine::Error(reason)) => {

@@ -2,7 +2,7 @@
 //!
 //! One short lock. Nothing is called back while it is held.
 
-use super::asked::{Answers, OnOutcome, Outcome, Over, Questions};
+use super::asked::{Answers, IN_FLIGHT_BYTES, OnOutcome, Outcome, Over, Questions};
 use super::servers::NatsServer;
 use super::wire::{self, Received};
 use super::{NatsError, NatsOptions, api, subjects};
@@ -21,6 +21,9 @@ use tracing::warn;
 
 /// The number of the subscription that takes answers; those of buckets follow.
 const INBOX: u64 = 1;
+
+/// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
+const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES;
 
 /// Trouble is told where it lasts: an engine that is restarted, or a leader that is elected, takes less.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
@@ -137,7 +140,9 @@ impl Shared {
         done: OnOutcome,
     ) {
         let mut state = self.state.lock();
-        if state.is_connected {
+        if state.is_connected && state.output.len() >= OUTPUT_BYTES {
+            state.refuse(done, "the server reads too slowly");
+        } else if state.is_connected {
             match state.asked.enter(payload.len(), answers, Instant::now(), time, done) {
                 Ok(number) => {
                     let reply = format!("{}.{number}", self.inbox);
@@ -155,7 +160,7 @@ impl Shared {
     /// Says something that nobody answers, and that is lost where there is no connection.
     pub(super) fn say(&self, subject: &str, headers: &str, payload: &[u8]) {
         let mut state = self.state.lock();
-        if state.is_connected && state.output.len() < super::asked::IN_FLIGHT_BYTES {
+        if state.is_connected && state.output.len() < IN_FLIGHT_BYTES {
             wire::publish(subject, "", headers, payload, &mut state.output);
             drop(state);
             self.wake.notify_one();
@@ -281,8 +286,14 @@ impl Shared {
         state.pongs.iter().filter(|pong| pong.is_none()).count()
     }
 
-    pub(super) fn pong(&self) {
-        self.state.lock().output.extend_from_slice(wire::PONG);
+    /// Answers the server. Says whether there is room for that: one that asks and does not read is given up.
+    pub(super) fn pong(&self) -> bool {
+        let output = &mut self.state.lock().output;
+        let has_room = output.len() < OUTPUT_BYTES;
+        if has_room {
+            output.extend_from_slice(wire::PONG);
+        }
+        has_room
     }
 
     pub(super) fn ponged(&self) {
@@ -353,4 +364,38 @@ fn number(bucket: u16) -> u64 {
 
 fn call(over: impl IntoIterator<Item = Over>) {
     over.into_iter().for_each(|(done, outcome)| done(outcome));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Shared {
+        let server = "nats://127.0.0.1:1".parse().expect("an address");
+        let shared = Shared::new(NatsOptions::new([server])).expect("random numbers");
+        shared.connected(NatsStanding { server: String::new(), version: String::new() });
+        shared
+    }
+
+    #[test]
+    fn a_server_that_asks_and_does_not_read_is_given_up() {
+        let shared = shared();
+        let answers = (0..OUTPUT_BYTES).take_while(|_| shared.pong()).count();
+        assert!(answers > 1000);
+        let waiting = shared.said().len();
+        assert!((OUTPUT_BYTES..OUTPUT_BYTES + wire::PONG.len()).contains(&waiting), "{waiting}");
+        assert!(shared.pong(), "it has read");
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_server_that_does_not_read() {
+        let shared = shared();
+        while shared.pong() {}
+        let refused = Arc::new(Mutex::new(String::new()));
+        let told = Arc::clone(&refused);
+        let done = move |outcome| *told.lock() = format!("{outcome:?}");
+        shared.ask("s", "", b"x", Answers::One, Duration::from_secs(1), Box::new(done));
+        shared.refuse();
+        assert_eq!((&**refused.lock(), shared.in_flight_bytes()), ("Unanswered(\"the server reads too slowly\")", 0));
+    }
 }

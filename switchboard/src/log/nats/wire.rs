@@ -12,6 +12,9 @@ const LINE_BYTES: usize = 64 << 10;
 /// The most bytes that headers and payload of one message may have. The stream takes 320 KiB; an answer about a message has that in base64.
 pub(super) const MESSAGE_BYTES: usize = 1 << 20;
 
+/// The most of these that headers may be. Those of an answer are some hundred bytes.
+const HEADERS_BYTES: usize = 64 << 10;
+
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ServerLine {
@@ -37,11 +40,22 @@ pub(super) struct Received {
     pub(super) payload: Bytes,
 }
 
+impl Received {
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.subject.len() + self.headers.len() + self.payload.len()
+    }
+}
+
 /// The headers of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Headers(Bytes);
 
 impl Headers {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The number in the first line, if it is there: 503 is that nobody answers.
     pub(super) fn status(&self) -> Option<u16> {
         let line = self.0.split(|byte| *byte == b'\r').next()?;
@@ -71,6 +85,8 @@ pub(super) enum WireError {
     LongLine,
     #[error("it sent a message that is longer than {MESSAGE_BYTES} bytes")]
     LongMessage,
+    #[error("it sent headers that are longer than {HEADERS_BYTES} bytes")]
+    LongHeaders,
     #[error("it does not speak the protocol of nats-server")]
     Foreign,
 }
@@ -126,6 +142,9 @@ fn message(input: &mut BytesMut, end: usize, has_headers: bool) -> Result<Option
     let subscription = number(words[1]).ok_or(WireError::Foreign)?;
     if total > MESSAGE_BYTES || of_headers > total {
         return Err(WireError::LongMessage);
+    }
+    if of_headers > HEADERS_BYTES {
+        return Err(WireError::LongHeaders);
     }
     if input.len() < end + 1 + total + 2 {
         return Ok(None);
@@ -242,6 +261,7 @@ mod tests {
         assert_eq!(fault(&vec![b'x'; LINE_BYTES + 1]), WireError::LongLine);
         assert_eq!(fault(b"MSG s 1 1048577\r\n"), WireError::LongMessage);
         assert_eq!(fault(b"HMSG s 1 9 8\r\n"), WireError::LongMessage);
+        assert_eq!(fault(b"HMSG s 1 65537 65537\r\n"), WireError::LongHeaders);
         for foreign in
             [&b"HTTP/1.1 200 OK\r\n"[..], b"MSG s\r\n", b"MSG s 1 2\r\nabcd", b"MSG s x 2\r\nab\r\n", b"\r\n"]
         {

@@ -19,6 +19,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Words that are looked at before other tasks have their turn.
 const WORDS_AT_ONCE: usize = 256;
 
+/// So many wait of one room until all is shown that the log has; more are refused. While the log is away, nobody is answered.
+const MOST_WAITING: usize = 1024;
+
 /// Publications that were handed over together.
 struct Handover {
     first: u64,
@@ -113,6 +116,9 @@ impl ReplicaTask {
             Word::Close(room, key) => self.close(&room, key),
             Word::Publish(room, key, batch, done) => self.publish(&room, key, batch, done),
             Word::CatchUp(room, key, done) => match self.rooms.get_mut(&room).filter(|served| served.is(key)) {
+                Some(served) if served.waits.len() >= MOST_WAITING => {
+                    done(Err(LogError::unavailable("too many wait for it already")));
+                }
                 Some(served) => {
                     served.waits.push(done);
                     self.with(&room, Some(key), Replica::look);

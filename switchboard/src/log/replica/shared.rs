@@ -20,8 +20,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Bytes of envelopes that wait to be looked at. What comes beyond it is dropped.
+/// Bytes of what has come unasked and waits to be looked at. What comes beyond it is dropped.
 const ARRIVED_BYTES: usize = 64 << 20;
+
+/// What a word takes beside its bytes: twice itself in a queue that grows, and its allocations with their heads.
+const BESIDE: usize = 2 * size_of::<Word>() + 192;
 
 /// A room as one hub opened it: a room of that name may be another one later.
 pub(super) type Key = u64;
@@ -74,7 +77,7 @@ impl Words {
     }
 
     fn arrives(&self, word: Word, bytes: usize) {
-        let mut queue = self.queue.lock();
+        let (mut queue, bytes) = (self.queue.lock(), bytes + BESIDE);
         if queue.has_ended || queue.arrived_bytes + bytes > ARRIVED_BYTES {
             return;
         }
@@ -251,6 +254,16 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::task::yield_now;
 
+    struct Quiet;
+
+    impl SharedRoom for Quiet {
+        fn begins(&self, _: MessageId) {}
+
+        fn shows(&self, _: Vec<SharedMessage>) {}
+
+        fn opened(&self) {}
+    }
+
     struct Faulty;
 
     impl SharedRoom for Faulty {
@@ -261,6 +274,40 @@ mod tests {
         fn shows(&self, _: Vec<SharedMessage>) {}
 
         fn opened(&self) {}
+    }
+
+    #[test]
+    fn what_arrives_is_bounded_also_if_it_says_nothing() {
+        let (words, room) = (Words::default(), RoomName::parse("ops").expect("a name"));
+        let mut told = 0;
+        loop {
+            words.tail(&room, b"");
+            told += 1;
+            if words.queue.lock().words.len() < told {
+                break;
+            }
+        }
+        let kept = words.take();
+        assert!(kept.len() > 1000 && kept.capacity() * size_of::<Word>() < ARRIVED_BYTES, "{}", kept.len());
+        words.tail(&room, b"");
+        assert_eq!(words.take().len(), 1, "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_log_that_is_away_is_bounded() {
+        let memory = MemoryLog::new();
+        memory.go_away();
+        let log = ReplicatedLog::new(memory.engine(), ReplicatedOptions::default(), &Handle::current());
+        let room = RoomName::parse("ops").expect("a name");
+        let ask = || {
+            let (done, told) = oneshot::channel();
+            log.catch_up(&room, 1, Box::new(move |result| _ = done.send(result)));
+            told
+        };
+        log.open(&room, 1, Arc::new(Quiet));
+        let mut waiting: Vec<_> = (0..1024).map(|_| ask()).collect();
+        assert!(matches!(ask().await, Ok(Err(LogError::Unavailable(_)))));
+        assert!(waiting.iter_mut().all(|told| told.try_recv().is_err()), "these wait");
     }
 
     #[tokio::test(start_paused = true)]
