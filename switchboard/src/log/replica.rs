@@ -86,6 +86,8 @@ pub enum ReplicaAction {
     Current,
     /// The log is not the one that was followed: an incarnation begins.
     Broken,
+    /// The room's log has an envelope that cannot be read, for this reason: it is not gone past. Told once, until one is read again.
+    Unreadable(EnvelopeError),
 }
 
 /// A message that is in the log.
@@ -232,8 +234,8 @@ impl Replica {
     /// The engine tells of an envelope.
     pub fn live(&mut self, stored: &Stored, now: Duration) {
         match self.read(stored) {
-            Some(envelope) => self.heard(stored.position, envelope, now),
-            None => self.reading.reach(stored.position),
+            Ok(envelope) => self.heard(stored.position, envelope, now),
+            Err(_) => self.reading.reach(stored.position),
         }
         self.go_on(now);
     }
@@ -436,9 +438,10 @@ impl Replica {
         }
     }
 
-    /// An envelope of this room; none if it is not to be read.
-    fn read(&self, stored: &Stored) -> Option<LogEnvelope> {
-        LogEnvelope::parse(&stored.envelope).ok().filter(|envelope| envelope.room == self.room)
+    /// An envelope of this room.
+    fn read(&self, stored: &Stored) -> Result<LogEnvelope, EnvelopeError> {
+        let envelope = LogEnvelope::parse(&stored.envelope)?;
+        if envelope.room == self.room { Ok(envelope) } else { Err(EnvelopeError::Elsewhere) }
     }
 
     /// How long to wait before what failed is tried again: longer each time.

@@ -103,6 +103,9 @@ pub enum EnvelopeError {
     /// What stands for a name is none.
     #[error("it holds a name that is none")]
     Name,
+    /// It stands in the log of a room that it does not name.
+    #[error("it is of another room")]
+    Elsewhere,
 }
 
 impl LogEntry {

@@ -5,7 +5,7 @@
 use super::chain::Fit;
 use super::envelope::{EnvelopeToken, LogEnvelope, Position};
 use super::pending::Handed;
-use super::{EngineError, Replica, ReplicaAction, Stored};
+use super::{EngineError, EnvelopeError, Replica, ReplicaAction, Stored};
 use std::time::Duration;
 use switchboard_proto::Epoch;
 
@@ -69,6 +69,8 @@ pub(super) struct LogReading {
     broken_at: Option<EnvelopeToken>,
     /// Fetches that have brought nothing.
     fruitless: u32,
+    /// Why an envelope cannot be read, once that was told.
+    unreadable: Option<EnvelopeError>,
 }
 
 impl LogReading {
@@ -93,6 +95,7 @@ impl LogReading {
     /// An envelope was applied.
     pub(super) fn stepped(&mut self, position: Position) {
         self.fruitless = 0;
+        self.unreadable = None;
         if self.broken_at.take().is_some() {
             self.confidence = Confidence::Whole;
             self.target = position;
@@ -123,7 +126,7 @@ impl Replica {
 
     /// The log's last envelope of the room was read beside others': as by a check of many rooms.
     pub fn checked(&mut self, stored: &Stored, now: Duration) {
-        let token = self.read(stored).map(|envelope| envelope.token);
+        let token = self.read(stored).ok().map(|envelope| envelope.token);
         let at = self.chain.at();
         if stored.position > self.position() {
             self.reading.reach(stored.position);
@@ -191,11 +194,14 @@ impl Replica {
 
     /// The log ends with this envelope.
     fn compare(&mut self, last: &Stored, is_other: bool, now: Duration) {
-        let Some(envelope) = self.read(last) else {
-            // Of another version, perhaps: it is not gone past.
-            let pause = self.pause();
-            self.reading.again_at = Some(now + pause);
-            return;
+        let envelope = match self.read(last) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                self.stops_before(error);
+                let pause = self.pause();
+                self.reading.again_at = Some(now + pause);
+                return;
+            }
         };
         if self.flight.as_ref().is_some_and(|flight| flight.envelope.token == envelope.token) {
             return self.heard(last.position, envelope, now);
@@ -218,6 +224,13 @@ impl Replica {
             self.reading.target = last.position;
         } else {
             self.part(last.position, &envelope, is_other, now);
+        }
+    }
+
+    /// An envelope cannot be read: of another version, perhaps. It is not gone past.
+    fn stops_before(&mut self, error: EnvelopeError) {
+        if self.reading.unreadable.replace(error).is_none() {
+            self.actions.push_back(ReplicaAction::Unreadable(error));
         }
     }
 
@@ -311,7 +324,10 @@ impl Replica {
         // If the log still has the last one that is known, or one before it, all behind that is there, or it is another log.
         let mut is_anchored = false;
         for stored in envelopes {
-            let Some(envelope) = self.read(stored) else { return };
+            let envelope = match self.read(stored) {
+                Ok(envelope) => envelope,
+                Err(error) => return self.stops_before(error),
+            };
             let position = stored.position;
             if self.chain.at().is_none() {
                 if self.reading.entered != Some(envelope.epoch) {
@@ -412,6 +428,7 @@ impl Replica {
 mod tests {
     use super::super::{HistoryBounds, Incarnation};
     use super::*;
+    use bytes::Bytes;
     use switchboard_proto::RoomName;
 
     const NOW: Duration = Duration::ZERO;
@@ -450,5 +467,35 @@ mod tests {
         // Of an incarnation before that one: what is read next is behind it.
         replica.fetched(Ok(vec![at_the_last(beginning(4, 1))]), NOW);
         assert!(!replica.is_open());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_once_until_it_can() {
+        let at = |position, envelope: Bytes| Stored { position: Position(position), envelope };
+        let end = |stored: &Stored| Ok(LogEnd { log: 1, last: Some(stored.clone()) });
+        let mut replica = replica();
+        let foreign = at(1, Bytes::from_static(b"x"));
+        let told = ReplicaAction::Unreadable(EnvelopeError::Format { format: b'x' });
+        replica.ended(end(&foreign), NOW);
+        assert!(actions(&mut replica).contains(&told));
+        let later = replica.due().expect("it is asked again");
+        replica.tick(later);
+        assert_eq!(actions(&mut replica), [ReplicaAction::AskLast]);
+        replica.ended(end(&foreign), later);
+        assert_eq!(actions(&mut replica), [], "it was told");
+        assert!(!replica.is_open());
+
+        // An operator has taken it out; then another one comes.
+        let later = replica.due().expect("it is asked again");
+        replica.tick(later);
+        let beginning = at(2, beginning(5, 0).encode());
+        replica.ended(end(&beginning), later);
+        replica.fetched(Ok(vec![beginning]), later);
+        assert!(replica.is_open());
+        actions(&mut replica);
+        replica.live(&at(3, Bytes::from_static(b"y")), later);
+        assert!(matches!(actions(&mut replica)[..], [ReplicaAction::Fetch(_)]));
+        replica.fetched(Ok(vec![at(3, Bytes::from_static(b"y"))]), later);
+        assert!(actions(&mut replica).contains(&ReplicaAction::Unreadable(EnvelopeError::Format { format: b'y' })));
     }
 }

@@ -300,6 +300,9 @@ impl ServedRoom {
                     done(Ok(()));
                 }
             }
+            ReplicaAction::Unreadable(error) => {
+                warn!(%room, %error, "log has an envelope that cannot be read; the room is unavailable from there on");
+            }
             ReplicaAction::Broken => warn!(%room, "log has other messages than were shown; the room begins anew"),
         }
     }

@@ -188,6 +188,7 @@ impl World {
             }
             ReplicaAction::Fail(tickets) => tickets.iter().for_each(|ticket| self.judge.failed(ticket.0)),
             ReplicaAction::Opened | ReplicaAction::Current | ReplicaAction::Broken => {}
+            ReplicaAction::Unreadable(error) => self.judge.faults.push(format!("{room} cannot be read: {error}")),
             ReplicaAction::TellTail(tail) => {
                 for other in 0..self.nodes.len() {
                     if self.mutant != Some(Mutant::NoTailCheck) && !self.is_lost() {
