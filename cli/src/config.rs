@@ -221,6 +221,7 @@ impl Config {
             cluster,
             bans,
         };
+        choice.faults.extend(config.cluster.carries(&config.frame_bytes));
         let beyond = limit_faults(config.limits()).into_iter();
         if config.rules.names.is_empty() {
             let nameless = config.listen.value.iter().filter_map(nameless);

@@ -191,6 +191,17 @@ fn what_is_printed_as_an_object_says_the_same_and_whence_it_is() {
 }
 
 #[test]
+fn a_frame_that_fits_no_envelope_is_refused_beside_a_cluster() {
+    let of = |cluster: &str, frame: &str| {
+        let faults = load(typed(), &[("SWITCHBOARD_CLUSTER", cluster), ("SWITCHBOARD_MAX_FRAME", frame)]).err();
+        faults.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!((of("off", "1MiB"), of("nats://h", "255KiB")), (String::new(), String::new()));
+    let told = of("nats://h", "256KiB");
+    assert!(told.contains("max-frame: where there is a cluster, a message has at most 261882 bytes"), "{told}");
+}
+
+#[test]
 fn what_is_served_all_the_same_is_warned_of() {
     let file = File::new(
         "warned",

@@ -25,8 +25,8 @@ mod simulation;
 pub use chain::HistoryBounds;
 pub use engine::{AppendError, CHECKED_ROOMS, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Stored};
 pub use envelope::{
-    ENVELOPE_BYTES, ENVELOPE_ENTRIES, EnvelopeError, EnvelopeToken, FORMAT, Incarnation, LogEntry, LogEnvelope,
-    Position, Tail,
+    ENVELOPE_BYTES, ENVELOPE_ENTRIES, ENVELOPE_PAYLOAD, EnvelopeError, EnvelopeToken, FORMAT, Incarnation, LogEntry,
+    LogEnvelope, Position, Tail,
 };
 pub use memory::{MemoryEngine, MemoryLog};
 pub use pending::{PendingFull, Ticket};

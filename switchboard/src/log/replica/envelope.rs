@@ -36,6 +36,9 @@ const MOST_HEAD_BYTES: usize = HEAD_BYTES + NAME_BYTES;
 /// The highest number that a message may have. No room comes so far; beyond it, counting on would come to an end.
 const HIGHEST: u64 = 1 << 62;
 
+/// The longest payload that fits into an envelope, whoever publishes it and wherever.
+pub const ENVELOPE_PAYLOAD: usize = ENVELOPE_BYTES - MOST_HEAD_BYTES - ENTRY_BYTES - 2 * NAME_BYTES;
+
 /// An envelope's name, drawn at random by whoever writes it. None is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EnvelopeToken(pub u64);
@@ -402,5 +405,8 @@ mod tests {
         assert_eq!((LogEnvelope::capacity(&long), LogEnvelope::capacity(&vec![of(1); 3000])), (2, ENVELOPE_ENTRIES));
         let most = ENVELOPE_BYTES - MOST_HEAD_BYTES - ENTRY_BYTES;
         assert_eq!((of(most).fits(), of(most + 1).fits()), (true, false));
+        let name = UserName::parse_any(&"n".repeat(NAME_BYTES)).ok();
+        let named = |length| LogEntry { from: name.clone(), user: name.clone(), ..of(length) };
+        assert_eq!((named(ENVELOPE_PAYLOAD).fits(), named(ENVELOPE_PAYLOAD + 1).fits()), (true, false));
     }
 }
