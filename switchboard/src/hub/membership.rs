@@ -86,7 +86,7 @@ pub enum PublishError {
         wait: Duration,
     },
     /// The [log](crate::log) that keeps the room takes nothing now, or could not keep it, or too much waits for it already. Nobody was shown
-    /// it; later it may work again.
+    /// it; later it may work again. Where other processes append to that log too, it may be shown after all: the log has not answered in time.
     #[error("it cannot be kept now; try again later")]
     Unavailable,
 }

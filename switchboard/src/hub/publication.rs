@@ -24,7 +24,8 @@ use std::task::{Context, Poll, Waker};
 /// ```
 ///
 /// # Errors
-/// [`PublishError::Unavailable`] if the log could not keep it: then nobody was shown it.
+/// [`PublishError::Unavailable`] if the log could not keep it: then nobody was shown it, and nobody will be, unless other processes append
+/// to that log too: there it may be shown after all.
 ///
 /// # Cancel safety
 /// Safe. It can be awaited again after it has given its result, and gives the same.
