@@ -256,7 +256,9 @@ fn understand(shared: &Shared, input: &mut BytesMut) -> Result<(), String> {
                 if !reason.to_ascii_lowercase().starts_with("permissions violation") {
                     return Err(reason);
                 }
-                warn!(error = %reason, "the nats-server does not allow it");
+                if shared.is_denied(&reason) {
+                    warn!(error = %reason, "the nats-server does not allow it");
+                }
             }
         }
     }

@@ -31,6 +31,10 @@ const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// Failed attempts to connect are logged this often: each outage once, and again while it lasts.
 const LOGGED_EVERY: Duration = Duration::from_secs(30);
 
+/// What the server does not allow is logged: a text once in this time, and so many texts.
+const DENIED_EVERY: Duration = Duration::from_mins(1);
+const DENIED_TEXTS: usize = 8;
+
 /// How long an append takes, from a server in the same machine to three that are in trouble.
 const APPEND_BOUNDS: &[Duration] = &[
     Duration::from_micros(100),
@@ -100,6 +104,8 @@ struct State {
     /// Since when nothing is kept, and why; until something is again.
     trouble: Option<(Instant, Arc<str>)>,
     logged: Option<Instant>,
+    /// What was not allowed lately, and when it was logged.
+    denied: Vec<(Instant, String)>,
 }
 
 impl Shared {
@@ -235,6 +241,17 @@ impl Shared {
         }
         drop(state);
         self.progress.send_replace(Progress::Away(Some(Arc::new(error))));
+    }
+
+    /// The server does not allow something. Says whether that is to be logged.
+    pub(super) fn is_denied(&self, reason: &str) -> bool {
+        let (now, denied) = (Instant::now(), &mut self.state.lock().denied);
+        denied.retain(|(logged, _)| now - *logged < DENIED_EVERY);
+        let is_news = denied.len() < DENIED_TEXTS && denied.iter().all(|(_, known)| known != reason);
+        if is_news {
+            denied.push((now, reason.to_owned()));
+        }
+        is_news
     }
 
     /// There is no connection any more, for this reason.
@@ -397,5 +414,14 @@ mod tests {
         shared.ask("s", "", b"x", Answers::One, Duration::from_secs(1), Box::new(done));
         shared.refuse();
         assert_eq!((&**refused.lock(), shared.in_flight_bytes()), ("Unanswered(\"the server reads too slowly\")", 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_allowed_is_logged_once_a_minute() {
+        let shared = shared();
+        assert_eq!(["a", "b", "a", "b"].map(|reason| shared.is_denied(reason)), [true, true, false, false]);
+        assert_eq!((0..100).filter(|number| shared.is_denied(&number.to_string())).count(), DENIED_TEXTS - 2);
+        tokio::time::advance(DENIED_EVERY).await;
+        assert!(shared.is_denied("a"));
     }
 }
