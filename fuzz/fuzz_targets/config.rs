@@ -13,7 +13,7 @@ mod typed {
     mod units;
 
     pub(crate) use nearest::{did_you_mean, nearest};
-    pub(crate) use secret::Secret;
+    pub(crate) use secret::{Secret, without_passwords};
     pub(crate) use units::{parse_duration, parse_size, show_duration, show_size, show_timeout};
 }
 
