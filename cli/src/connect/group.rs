@@ -13,6 +13,7 @@ use crate::fetch::{Bounds, FetchError, Remote};
 use crate::services::{group_address, parse_interfaces, parse_sources};
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
+use http::StatusCode;
 use missing::Missing;
 use parking_lot::Mutex;
 use std::future::pending;
@@ -115,10 +116,15 @@ async fn run(plan: GroupPlan) -> anyhow::Result<()> {
         Some(listener) => anyhow!(listener.error),
         None => anyhow!(error.faults.join(", ")),
     })?;
-    let mut result = None;
-    let over = async { result = finished.await.ok() };
+    let mut result = Err(ended());
+    let over = async { result = finished.await.unwrap_or_else(|_| Err(ended())) };
     bound.serve_until(over).await;
-    result.unwrap_or(Ok(()))
+    result
+}
+
+/// Nobody said how it ended, so it was not in order.
+fn ended() -> anyhow::Error {
+    anyhow!("a fault of this program ended it")
 }
 
 /// One that hears a group and speaks to it.
@@ -132,24 +138,27 @@ struct Member {
     wait: Duration,
     /// Something was typed.
     has_spoken: bool,
+    /// It was told why nothing is repaired.
+    has_told_why: bool,
     /// When it is over, once the input has ended.
     end: Option<Instant>,
 }
 
-type Asked<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send + 'a>>;
+type Asked<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Bytes, Unrepaired>> + Send + 'a>>;
 
 enum Happened {
     Datagram(Result<Option<Bytes>, switchboard::ConnectionError>),
     Typed(Option<Typed>),
     Due,
-    Answered(Result<Bytes, FetchError>),
+    Answered(Result<Bytes, Unrepaired>),
     Over,
 }
 
 impl Member {
     fn new(GroupPlan { repair, listen, wait, .. }: GroupPlan, input: Receiver<Typed>) -> Self {
         let (missing, display) = (Missing::new(repair.is_some()), Display::choose::<Lines>());
-        Self { repair, missing, input, display, random: RandomState::new(), listen, wait, has_spoken: false, end: None }
+        let (random, has_spoken, has_told_why, end) = (RandomState::new(), false, false, None);
+        Self { repair, missing, input, display, random, listen, wait, has_spoken, has_told_why, end }
     }
 
     async fn take_part(mut self, mut conn: Connection<Datagrams>) -> anyhow::Result<()> {
@@ -182,16 +191,7 @@ impl Member {
                 }
                 Happened::Answered(answer) => {
                     asked = None;
-                    match answer {
-                        Ok(answer) => {
-                            let shown = self.missing.answered(&answer, Instant::now());
-                            self.show(shown)?;
-                        }
-                        Err(error) => {
-                            self.display.status(&format!("nothing was repaired: {}", error.told()))?;
-                            self.missing.unanswered(Instant::now());
-                        }
-                    }
+                    self.repaired(answer)?;
                 }
             }
         }
@@ -211,6 +211,23 @@ impl Member {
         if self.has_spoken && !self.listen && self.end.is_some() {
             self.end = Some(self.end_of_input());
         }
+        self.show(shown)
+    }
+
+    fn repaired(&mut self, answer: Result<Bytes, Unrepaired>) -> io::Result<()> {
+        let now = Instant::now();
+        let (shown, why) = match answer {
+            Ok(answer) => {
+                let shown = self.missing.answered(&answer, now);
+                (shown, self.missing.is_asking_in_vain().then(|| "the answer has nothing of what was lost".to_owned()))
+            }
+            Err(why) if why.is_final() => (self.missing.refused(), Some(why.to_string())),
+            Err(why) => (self.missing.unanswered(now), Some(why.to_string())),
+        };
+        if let Some(why) = why.as_ref().filter(|_| !self.has_told_why) {
+            self.display.status(&format!("nothing was repaired: {why}"))?;
+        }
+        self.has_told_why = why.is_some();
         self.show(shown)
     }
 
@@ -238,16 +255,38 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn answer(asked: &mut Option<Asked<'_>>) -> Result<Bytes, FetchError> {
+async fn answer(asked: &mut Option<Asked<'_>>) -> Result<Bytes, Unrepaired> {
     match asked {
         Some(asked) => asked.await,
         None => pending().await,
     }
 }
 
-/// What was lost, or nothing if whoever is asked has something else to say.
-async fn ask(remote: &Remote, path: String) -> Result<Bytes, FetchError> {
-    let Ok(remote) = remote.at(&path) else { return Ok(Bytes::new()) };
-    let answer = remote.get(BOUNDS).await?;
-    Ok(if answer.status.is_success() { answer.body } else { Bytes::new() })
+/// Why what was lost was not had.
+#[derive(Debug, thiserror::Error)]
+enum Unrepaired {
+    #[error("the server answered {0}")]
+    Status(StatusCode),
+    #[error("{}", .0.told())]
+    Failed(FetchError),
+    #[error("{0}")]
+    Path(String),
+}
+
+impl Unrepaired {
+    /// Whether the same question will have the same answer.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Status(StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) | Self::Failed(_) => false,
+            Self::Status(status) => !status.is_server_error(),
+            Self::Path(_) => true,
+        }
+    }
+}
+
+/// What was lost.
+async fn ask(remote: &Remote, path: String) -> Result<Bytes, Unrepaired> {
+    let remote = remote.at(&path).map_err(Unrepaired::Path)?;
+    let answer = remote.get(BOUNDS).await.map_err(Unrepaired::Failed)?;
+    if answer.status.is_success() { Ok(answer.body) } else { Err(Unrepaired::Status(answer.status)) }
 }

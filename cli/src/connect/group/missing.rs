@@ -15,6 +15,9 @@ const HELD: usize = 16_384;
 /// Between two requests for what was lost.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Requests in a row that brought nothing, after which what was lost is given up.
+const FAILURES: u32 = 3;
+
 /// How long a loss waits, at least and at most: it may only be late, and not everybody is to ask at once.
 const PAUSE: (u64, u64) = (20, 100);
 
@@ -26,6 +29,8 @@ pub(super) struct Missing {
     asks: bool,
     due: Option<Instant>,
     asked: Option<Instant>,
+    /// Requests in a row that brought nothing.
+    failures: u32,
 }
 
 #[derive(Debug)]
@@ -45,11 +50,11 @@ impl Missing {
     /// Takes a datagram. Returns what is to be shown.
     pub(super) fn take(&mut self, datagram: Bytes, now: Instant, random: u64) -> Vec<Bytes> {
         let shown = match told::object(&datagram) {
-            Some(Event::Message(message)) => self.message(&message, datagram),
-            Some(Event::Notice(Notice::Head { room, id, .. })) => self.head(room, id),
+            Some(Event::Message(message)) if has_next(message.id) => self.message(&message, datagram),
+            Some(Event::Notice(Notice::Head { room, id, .. })) if has_next(id) => self.head(room, id),
             Some(Event::Notice(Notice::Gap { room, lost, from_seq })) => match &self.room {
                 Some(followed) if self.asks && followed.room == room => {
-                    let id = MessageId { epoch: followed.last.epoch, seq: (from_seq + lost).saturating_sub(1) };
+                    let id = MessageId { epoch: followed.last.epoch, seq: last_of(from_seq, lost) };
                     self.head(room, id)
                 }
                 _ => vec![datagram],
@@ -78,33 +83,64 @@ impl Missing {
 
     /// Takes an answer, a frame of `json` each; what it does not have is lost. Returns what is to be shown.
     pub(super) fn answered(&mut self, answer: &[u8], now: Instant) -> Vec<Bytes> {
-        let mut shown = Vec::new();
+        let Some(followed) = &mut self.room else { return Vec::new() };
+        let (before, mut shown) = (followed.last, Vec::new());
         for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match told::object(line) {
-                Some(Event::Message(message)) => {
-                    let Some(followed) = &mut self.room else { continue };
-                    if message.id.epoch != followed.last.epoch || message.id.seq > followed.last.seq {
-                        followed.last = message.id;
-                        followed.head = followed.head.max(message.id.seq);
+                Some(Event::Message(Message { id, .. })) if has_next(id) => {
+                    if id.epoch != followed.last.epoch {
+                        shown.extend(followed.start_over(MessageId { seq: 0, ..id }));
+                    }
+                    if id.seq > followed.last.seq {
+                        followed.last = id;
+                        followed.head = followed.head.max(id.seq);
                         shown.push(Bytes::copy_from_slice(line));
                     }
                 }
-                Some(Event::Notice(Notice::Gap { .. } | Notice::Reset { .. })) => {
+                Some(Event::Notice(Notice::Gap { room, lost, from_seq })) if room == followed.room => {
+                    let end = last_of(from_seq, lost);
+                    followed.head = followed.head.max(end);
+                    shown.extend(followed.lose(end));
+                }
+                Some(Event::Notice(Notice::Reset { room, epoch })) if room == followed.room => {
+                    if epoch != followed.last.epoch {
+                        shown.extend(followed.start_over(MessageId { epoch, seq: 0 }));
+                    }
                     shown.push(Bytes::copy_from_slice(line));
                 }
                 _ => {}
             }
         }
-        shown.extend(self.room.as_mut().map(Followed::flush).unwrap_or_default());
-        if self.room.as_ref().is_some_and(|followed| followed.last.seq < followed.head) {
-            self.unanswered(now);
+        shown.extend(followed.flush());
+        let (has_advanced, lacks) = (followed.last != before, followed.last.seq < followed.head);
+        if has_advanced || !lacks {
+            self.failures = 0;
+            self.due = lacks.then(|| now + INTERVAL);
+        } else {
+            shown.extend(self.unanswered(now));
         }
         shown
     }
 
-    /// Nobody answers: what is lost is asked for again.
-    pub(super) fn unanswered(&mut self, now: Instant) {
+    /// Nobody answers: what is lost is asked for again, and given up if that was often enough. Returns what is to be shown.
+    pub(super) fn unanswered(&mut self, now: Instant) -> Vec<Bytes> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES {
+            return self.refused();
+        }
         self.due = Some(now + INTERVAL);
+        Vec::new()
+    }
+
+    /// Whether the last request brought nothing.
+    pub(super) fn is_asking_in_vain(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// What is lost will not be had. Returns what is to be shown instead.
+    pub(super) fn refused(&mut self) -> Vec<Bytes> {
+        self.due = None;
+        self.room.as_mut().map(|followed| followed.lose(followed.head)).unwrap_or_default()
     }
 
     fn message(&mut self, message: &Message, datagram: Bytes) -> Vec<Bytes> {
@@ -117,56 +153,69 @@ impl Missing {
         }
         followed.head = followed.head.max(id.seq);
         let is_next = id.seq == followed.last.seq + 1;
-        if is_next || !asks || followed.held.len() >= HELD {
+        if is_next || !asks {
             if !is_next {
-                shown.extend(gap(room, followed.last.seq + 1, id.seq));
+                shown.extend(followed.lose(id.seq - 1));
             }
-            let Some(followed) = &mut self.room else { return shown };
             followed.last = *id;
             shown.push(datagram);
             shown.extend(followed.flush());
-        } else if let Some(followed) = &mut self.room {
+        } else {
             followed.held.insert(id.seq, datagram);
+            if followed.held.len() > HELD {
+                let first = followed.held.keys().next().copied().unwrap_or(id.seq);
+                shown.extend(followed.lose(first - 1));
+            }
         }
         shown
     }
 
     fn head(&mut self, room: RoomName, id: MessageId) -> Vec<Bytes> {
+        let asks = self.asks;
         let Ok((mut shown, followed)) = self.follow(&room, id, id.seq) else { return Vec::new() };
         followed.head = followed.head.max(id.seq);
-        if !self.asks
-            && let Some(followed) = &mut self.room
-            && followed.last.seq < id.seq
-        {
-            shown.extend(gap(&room, followed.last.seq + 1, id.seq + 1));
-            followed.last = id;
+        if !asks {
+            shown.extend(followed.lose(id.seq));
         }
         shown
     }
 
     /// The room that is followed, from `seq` on if it is new or has started over; the first one that is told of is the one.
     fn follow(&mut self, room: &RoomName, id: MessageId, seq: u64) -> Result<(Vec<Bytes>, &mut Followed), ()> {
-        let anew = |room: &RoomName| Followed {
-            room: room.clone(),
-            last: MessageId { epoch: id.epoch, seq },
-            head: seq,
-            held: BTreeMap::new(),
-        };
-        let mut shown = Vec::new();
-        let followed = self.room.get_or_insert_with(|| anew(room));
+        let (mut shown, last) = (Vec::new(), MessageId { epoch: id.epoch, seq });
+        let anew = || Followed { room: room.clone(), last, head: seq, held: BTreeMap::new() };
+        let followed = self.room.get_or_insert_with(anew);
         if followed.room != *room {
             return Err(());
         }
         if followed.last.epoch != id.epoch {
-            shown.extend(std::mem::take(&mut followed.held).into_values());
+            shown.extend(followed.start_over(last));
             shown.extend(Format::Json.notice(&Notice::Reset { room: room.clone(), epoch: id.epoch }));
-            *followed = anew(room);
         }
         Ok((shown, followed))
     }
 }
 
 impl Followed {
+    /// Begins anew behind `last`. Returns what was held.
+    fn start_over(&mut self, last: MessageId) -> Vec<Bytes> {
+        (self.last, self.head) = (last, last.seq);
+        std::mem::take(&mut self.held).into_values().collect()
+    }
+
+    /// Goes on behind `end`: what was not received until there is lost, and what was held is shown.
+    fn lose(&mut self, end: u64) -> Vec<Bytes> {
+        let mut shown = self.flush();
+        while self.last.seq < end {
+            let behind = end.saturating_add(1);
+            let next = self.held.keys().next().map_or(behind, |held| behind.min(*held));
+            shown.extend(gap(&self.room, self.last.seq + 1, next));
+            self.last.seq = next - 1;
+            shown.extend(self.flush());
+        }
+        shown
+    }
+
     /// What can be shown of what was held.
     fn flush(&mut self) -> Vec<Bytes> {
         self.held = self.held.split_off(&(self.last.seq + 1));
@@ -177,6 +226,16 @@ impl Followed {
         }
         shown
     }
+}
+
+/// Whether another message can be behind it: no room's numbers come this far, but anybody's datagram says what it likes.
+fn has_next(id: MessageId) -> bool {
+    id.seq < u64::MAX
+}
+
+/// The last number of a gap.
+fn last_of(from_seq: u64, lost: u64) -> u64 {
+    from_seq.saturating_add(lost).saturating_sub(1)
 }
 
 /// What is told of numbers that are not there, up to `end`.
@@ -238,6 +297,96 @@ mod tests {
         let gone = [&br#"{"event":"gap","room":"r","lost":1,"from_seq":5}"#[..], &message(6)].join(&b'\n');
         missing.take(message(6), now, 0);
         assert_eq!(told(&missing.answered(&gone, now)), ["gap 5+1", "6"]);
+    }
+
+    #[test]
+    fn what_is_refused_is_a_gap_and_what_is_behind_it_is_shown() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        for seq in [1, 3, 4, 7] {
+            missing.take(message(seq), now, 0);
+        }
+        missing.take(head(9), now, 0);
+        missing.ask(now);
+        assert_eq!(told(&missing.refused()), ["gap 2+1", "3", "4", "gap 5+2", "7", "gap 8+2"]);
+        assert_eq!(missing.due(), None);
+        assert_eq!(told(&missing.take(message(10), now, 0)), ["10"]);
+    }
+
+    #[test]
+    fn what_nobody_has_is_given_up_and_after_that_at_once() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        missing.take(message(1), now, 0);
+        missing.take(message(3), now, 0);
+        assert!(missing.unanswered(now).is_empty());
+        assert!(missing.answered(b"<p>Welcome to nginx!", now).is_empty(), "this is no answer either");
+        assert_eq!(missing.due(), Some(now + INTERVAL));
+        assert_eq!(told(&missing.answered(b"", now)), ["gap 2+1", "3"]);
+        missing.take(message(5), now, 0);
+        assert_eq!(told(&missing.unanswered(now)), ["gap 4+1", "5"]);
+        missing.take(message(7), now, 0);
+        assert_eq!(told(&missing.answered(&message(6), now)), ["6", "7"]);
+        missing.take(message(9), now, 0);
+        assert!(missing.unanswered(now).is_empty(), "somebody is there again");
+    }
+
+    #[test]
+    fn a_gap_that_was_answered_is_not_asked_for_again() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        missing.take(message(1), now, 0);
+        missing.take(message(3), now, 0);
+        missing.take(head(5), now, 0);
+        missing.ask(now);
+        let purged = br#"{"event":"gap","room":"r","lost":4,"from_seq":2}"#;
+        assert_eq!(told(&missing.answered(purged, now)), ["gap 2+1", "3", "gap 4+2"], "what was received is shown");
+        assert_eq!(missing.due(), None);
+        assert_eq!(missing.ask(now), None);
+        assert_eq!(told(&missing.take(message(6), now, 0)), ["6"]);
+    }
+
+    #[test]
+    fn a_room_that_the_answer_says_started_over_is_followed_from_there() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        missing.take(message(5), now, 0);
+        missing.take(message(7), now, 0);
+        missing.ask(now);
+        let reset = br#"{"event":"reset","room":"r","epoch":"aaaa"}"#;
+        assert_eq!(told(&missing.answered(reset, now)), ["7", "reset aaaa"]);
+        assert_eq!(missing.due(), None);
+        let anew = Bytes::from(r#"{"room":"r","seq":1,"id":"aaaa-1","from":"ann","text":"1"}"#);
+        assert_eq!(told(&missing.take(anew, now, 0)), ["1"]);
+    }
+
+    #[test]
+    fn of_more_than_can_be_held_only_what_is_missing_is_lost() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        missing.take(message(1), now, 0);
+        let held = HELD as u64;
+        for seq in 3..3 + held {
+            assert!(missing.take(message(seq), now, 0).is_empty());
+        }
+        let shown = told(&missing.take(message(3 + held), now, 0));
+        assert_eq!((shown.len(), &*shown[0], &*shown[1]), (HELD + 2, "gap 2+1", "3"));
+    }
+
+    #[test]
+    fn the_largest_numbers_there_are_end_nothing() {
+        for asks in [false, true] {
+            for first in [message(5), message(u64::MAX), message(u64::MAX - 1), head(u64::MAX), head(u64::MAX - 1)] {
+                let (mut missing, now) = (Missing::new(asks), Instant::now());
+                let gap = |from_seq: u64, lost: u64| {
+                    Bytes::from(format!(r#"{{"event":"gap","room":"r","lost":{lost},"from_seq":{from_seq}}}"#))
+                };
+                let all =
+                    [message(u64::MAX), head(u64::MAX), gap(u64::MAX, u64::MAX), gap(0, 0), message(u64::MAX - 1)];
+                missing.take(first, now, 0);
+                for frame in &all {
+                    missing.take(frame.clone(), now, 0);
+                    missing.ask(now);
+                    missing.answered(frame, now);
+                }
+                missing.refused();
+            }
+        }
     }
 
     #[test]
