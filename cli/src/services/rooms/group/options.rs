@@ -235,7 +235,12 @@ pub(crate) fn parse_interfaces(text: &str) -> Result<Vec<(String, bool)>, String
             Err("not the name of an interface, or several with , between".to_owned())
         }
     };
-    text.split(',').map(one).collect()
+    let names: Vec<(String, bool)> = text.split(',').map(one).collect::<Result<_, _>>()?;
+    let twice = names.iter().enumerate().find(|(at, (name, _))| names[..*at].iter().any(|(before, _)| before == name));
+    match twice {
+        Some((_, (name, _))) => Err(format!("the same interface twice: {name}")),
+        None => Ok(names),
+    }
 }
 
 fn parse_direction(text: &str) -> Result<Direction, String> {
@@ -255,8 +260,12 @@ fn parse_repair(text: &str) -> Result<TypedRepair, String> {
     if text == "off" {
         return Ok(TypedRepair::Off);
     }
-    let is_url = text.starts_with("http://") || text.starts_with("https://");
-    if is_url && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let url = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let authority = url.and_then(|url| url.split(['/', '?', '#']).next());
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        return Err("a URL with a user or a password, which the whole group would be told".to_owned());
+    }
+    if authority.is_some_and(|authority| !authority.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(TypedRepair::At(text.to_owned()))
     } else {
         Err("not a URL such as http://10.0.0.5:8082, or off".to_owned())

@@ -71,6 +71,14 @@ fn what_a_group_cannot_be_is_told_in_a_sentence() {
             "option `interface`: `a/b` is not the name of an interface, or several with , between",
         ),
         (
+            "rooms=udp://239.1.2.3:1?room=r&interface=lo,va,lo?",
+            "option `interface`: `lo,va,lo?` is the same interface twice: lo",
+        ),
+        (
+            "rooms=udp://239.1.2.3:1?room=r&format=json&repair=http://u:p@h/",
+            "option `repair`: `http://u:p@h/` is a URL with a user or a password, which the whole group would be told",
+        ),
+        (
             "rooms=udp://10.0.0.255:1?room=r&broadcast=on&loop=off",
             "option `loop`: is for multicast: what goes to a subnet is heard by this machine too",
         ),
