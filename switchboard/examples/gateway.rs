@@ -3,6 +3,7 @@
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use std::pin::pin;
 use std::time::Duration;
 use switchboard::bytes::Bytes;
 use switchboard::http::{BodyError, Request, Response, StatusCode, types};
@@ -48,7 +49,9 @@ async fn pass_on(request: &Request, body: Bytes, address: &str) -> Result<types:
         }
         Ok(types::Response::from_parts(head, Limited::new(body, LIMIT).collect().await?.to_bytes()))
     };
-    tokio::select! { answer = exchange => answer, _ = connection => Err("the connection ended".into()) }
+    let mut exchange = pin!(exchange);
+    // The end of the connection may come before the answer that it brought was read.
+    tokio::select! { answer = &mut exchange => answer, _ = connection => exchange.await }
 }
 
 #[tokio::main]

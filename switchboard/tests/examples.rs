@@ -179,6 +179,8 @@ mod gateway {
     async fn routes_by_path_and_says_so_if_nobody_is_there() {
         use crate::harness::served::Served;
         use switchboard::Tcp;
+        use switchboard::bytes::BytesMut;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let back = async |name: &'static str| {
             let answer = async |mut request: Request, name: &'static str| {
                 let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -188,9 +190,11 @@ mod gateway {
             Served::start(Server::new().workers(0).http("127.0.0.1:0", (name, answer))).await
         };
         let (users, others) = (back("users").await, back("others").await);
+        let closes = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let routes = vec![
             ("/users", users.address().to_string()),
             ("/gone", "127.0.0.1:1".to_owned()),
+            ("/closes", closes.local_addr().unwrap().to_string()),
             ("/other", others.address().to_string()),
         ];
         let server = Server::new().workers(1).listen_http(Tcp::new("127.0.0.1:0"), (Routes(routes), gateway));
@@ -210,6 +214,16 @@ mod gateway {
         };
         assert_eq!(ask("/users/7?full=1").await, (200, "users /users/7?full=1 4".to_owned()));
         assert_eq!(ask("/other").await, (200, "others /other 4".to_owned()));
+        let close = async {
+            let (mut stream, _) = closes.accept().await.unwrap();
+            let mut request = BytesMut::new();
+            while !request.ends_with(b"four") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nto the end").await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(ask("/closes"), close);
+        assert_eq!(answer, (200, "to the end".to_owned()));
         assert_eq!(ask("/gone").await.0, 502);
         assert_eq!(ask("/").await.0, 404);
     }
