@@ -262,7 +262,7 @@ impl ListenerLine {
             service: endpoint.service.name,
             address: endpoint.address.clone(),
             room: endpoint.option("room").unwrap_or_else(|| "lobby".to_owned()),
-            interface: endpoint.option("interface").map(|names| names.replace('?', "")),
+            interface: endpoint.option("interface").map(|names| names_to_try(&names)),
             is_broadcast: endpoint.option("broadcast").as_deref() == Some("on"),
             takes_lines: endpoint.option("framing").is_none_or(|framing| framing == "lines"),
             takes_commands: endpoint.option("commands").is_none_or(|commands| commands == "on"),
@@ -320,6 +320,13 @@ fn reachable(url: &str) -> String {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     address.to_string()
+}
+
+/// The interfaces of a group that have to be there; the first one if each of them may be missing.
+fn names_to_try(names: &str) -> String {
+    let needed: Vec<_> = names.split(',').filter(|name| !name.ends_with('?')).collect();
+    let first = || names.split('?').next().unwrap_or_default().to_owned();
+    if needed.is_empty() { first() } else { needed.join(",") }
 }
 
 /// Whether it is the address of a group of hosts.
@@ -539,6 +546,10 @@ mod tests {
         assert_eq!(other, "printf '/pub tv hi' | nc -u -w1 127.0.0.1 80");
         let group = command("rooms=udp://239.1.2.3:7000?room=tv&interface=lo?", "udp://239.1.2.3:7000");
         assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=lo'");
+        let group = command("rooms=udp://239.1.2.3:7000?room=r&interface=eth0?,va", "udp://239.1.2.3:7000");
+        assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=va'");
+        let group = command("rooms=udp://239.1.2.3:7000?room=r&interface=eth0?,va?", "udp://239.1.2.3:7000");
+        assert_eq!(group, "switchboard connect 'udp://239.1.2.3:7000?interface=eth0'");
         let everybody = "rooms=udp://255.255.255.255:7000?room=tv&broadcast=on&interface=lo";
         let everybody = command(everybody, "udp://255.255.255.255:7000");
         assert_eq!(everybody, "switchboard connect 'udp://255.255.255.255:7000?broadcast=on&interface=lo'");
