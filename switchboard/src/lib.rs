@@ -88,6 +88,8 @@ mod client;
 mod config;
 mod connection;
 mod error;
+#[doc(hidden)]
+pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
 mod hub;

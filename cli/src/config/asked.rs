@@ -7,10 +7,9 @@ use crate::policy::callout::{ANSWER_BYTES, ANSWER_TIME};
 use crate::policy::rules::Rules;
 use crate::policy::token::TokenHash;
 use bytes::Bytes;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use switchboard::files;
 use switchboard_load::typed::Secret;
 
 /// As whoever reads it takes.
@@ -52,8 +51,7 @@ pub(super) fn find(url: &str, ca: Option<&str>) -> Result<(Remote, Option<String
 
 /// What stands for a file of authorities, which was read just now.
 fn mark(ca: &str) -> String {
-    let mut bytes = Vec::new();
     // If it is gone by now, the next reload finds out.
-    let _ = File::open(ca).and_then(|file| file.take(CA_BYTES).read_to_end(&mut bytes));
+    let bytes = files::read(Path::new(ca), CA_BYTES).unwrap_or_default();
     TokenHash::of_bytes(&bytes).to_string()
 }

@@ -4,21 +4,15 @@ use super::keys::{Key, Shape, Table};
 use super::places::Places;
 use super::values::{Reader, Value, Wrong};
 use crate::policy::rules::At;
-use nix::fcntl::OFlag;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use switchboard::files;
 use switchboard_load::typed::{did_you_mean, nearest};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The longest file: a device or a wrong path must not fill the memory. 10,000 tokens take 1 MiB.
 const FILE_BYTES: u64 = 4 << 20;
-
-/// What comes through a pipe comes within this time, or is not waited for.
-const PIPE_WAIT: Duration = Duration::from_secs(5);
 
 /// Mistakes of one file that are told; of a file that is no TOML at all each line may be several.
 const MOST_FAULTS: usize = 100;
@@ -74,29 +68,8 @@ impl Block {
 }
 
 /// The text of a file.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a pipe is waited for before anything is served, or on a thread of its own"
-)]
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    // Whoever opens a pipe that nobody writes to would wait for ever.
-    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    let is_pipe = file.metadata()?.file_type().is_fifo();
-    let until = Instant::now() + PIPE_WAIT;
-    let (mut bytes, mut file) = (Vec::new(), file.take(FILE_BYTES + 1));
-    loop {
-        match file.read_to_end(&mut bytes) {
-            Ok(0) if is_pipe && bytes.is_empty() => {}
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() > until {
-            return Err(io::Error::other(format!("nothing came through this pipe for {} s", PIPE_WAIT.as_secs())));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let bytes = files::read(path, FILE_BYTES)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(io::Error::other(format!("longer than {FILE_BYTES} bytes")));
     }

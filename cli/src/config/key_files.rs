@@ -9,12 +9,10 @@ use crate::policy::jwt::section::{JwtSection, KeysFrom};
 use crate::policy::kept;
 use crate::policy::rules::{At, Rules};
 use http::StatusCode;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::Escaped;
+use switchboard::{Escaped, files};
 
 /// What an issuer has for its answer.
 const BOUNDS: Bounds = Bounds { body_bytes: KEYS_BYTES, time: Duration::from_secs(5) };
@@ -43,10 +41,7 @@ fn read_files(section: &mut JwtSection, files: &[(At, String)], faults: &mut Vec
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(KEYS_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    files::read(Path::new(path), KEYS_BYTES as u64).map_err(|error| error.to_string())
 }
 
 fn find(section: &mut JwtSection, at: At, url: &str, state: Option<&Path>, faults: &mut Vec<Wrong>) {

@@ -7,15 +7,20 @@ use parking_lot::Mutex;
 use ring::hmac::{Context, HMAC_SHA256, Key, sign};
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 use switchboard::UserName;
+use switchboard::files;
 use switchboard::grammar::{SentTimes, Signed};
 
 /// What a key is made of, beside its token.
 const DERIVED: &[u8] = b"switchboard-datagram-key-1";
 
 const KEY_BYTES: usize = 32;
+
+/// The digits, with space around them. More of a file is not looked at, and is no key then.
+const KEY_FILE_BYTES: u64 = 4096;
 
 /// The key of one sensor. A secret: what shows it is for whoever makes one.
 #[derive(Clone)]
@@ -76,8 +81,9 @@ impl FromStr for DatagramKey {
     type Err = KeyFault;
 
     fn from_str(text: &str) -> Result<Self, KeyFault> {
-        let read = text.strip_prefix("file:").map(std::fs::read_to_string).transpose().map_err(|_| KeyFault)?;
-        let digits = read.as_deref().map_or(text, str::trim_ascii);
+        let read = text.strip_prefix("file:").map(|path| files::read(Path::new(path), KEY_FILE_BYTES));
+        let read = read.transpose().map_err(|_| KeyFault)?;
+        let digits = read.as_ref().map_or(Ok(text), |read| str::from_utf8(read.trim_ascii())).map_err(|_| KeyFault)?;
         if digits.len() != 2 * KEY_BYTES || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(KeyFault);
         }
@@ -230,6 +236,7 @@ mod tests {
             &format!("{KEY}0"),
             &KEY.replace('0', "g"),
             "file:/no/such",
+            "file:/dev/zero",
             &format!("é{}", &KEY[2..]),
         ] {
             assert_eq!(bad.parse::<DatagramKey>(), Err(KeyFault), "{bad}");

@@ -1,10 +1,12 @@
 //! How a node shows a nats-server who it is: a user's name and password, a token, or a file of credentials, whose seed signs what the
 //! server asks.
 
+use crate::files;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::Ed25519KeyPair;
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 /// What a seed begins with once it is decoded: five bits each for "seed" and "user".
@@ -68,12 +70,11 @@ impl NatsCredentials {
     /// # Errors
     /// It cannot be read, or is none.
     pub fn file(path: &Path) -> Result<Self, CredentialsError> {
-        use std::io::Read as _;
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > FILE_BYTES {
+        let bytes = files::read(path, FILE_BYTES)?;
+        if bytes.len() as u64 > FILE_BYTES {
             return Err(CredentialsError::Long);
         }
+        let text = String::from_utf8(bytes).map_err(io::Error::other)?;
         match text.trim() {
             "" => Err(CredentialsError::Empty),
             line if !line.contains('\n') => Ok(match line.split_once(':') {

@@ -1,6 +1,7 @@
 //! Certificates with their keys: read and checked together, chosen by name, and replaced while connections use them.
 
 use super::hello;
+use crate::files;
 use parking_lot::RwLock;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, ring};
@@ -13,8 +14,6 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, ServerConfig, SignatureScheme};
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -303,11 +302,9 @@ impl Text {
     }
 
     pub(super) fn read_up_to(path: &Path, most: u64) -> Self {
-        let mut pem = Vec::new();
-        let result = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut pem));
-        let pem = match result {
-            Ok(length) if length as u64 > most => Err(format!("longer than {} MiB", most >> 20)),
-            Ok(_) => Ok(pem),
+        let pem = match files::read(path, most) {
+            Ok(pem) if pem.len() as u64 > most => Err(format!("longer than {} MiB", most >> 20)),
+            Ok(pem) => Ok(pem),
             Err(error) => Err(error.to_string()),
         };
         Self { name: path.display().to_string(), pem }
