@@ -3,6 +3,7 @@
 //!
 //! Whoever says it has it hold; this only remembers that it was said.
 
+use crate::policy::jwt::claims::at_most_written;
 use crate::policy::revocations::{Revocation, RevocationList, Revoked};
 use crate::state;
 use serde_json::{Value, json};
@@ -185,7 +186,7 @@ fn written(revocation: &Revocation) -> Value {
 }
 
 fn shown(time: Option<SystemTime>) -> Option<String> {
-    time.map(|time| humantime::format_rfc3339_millis(time).to_string())
+    time.map(|time| humantime::format_rfc3339_millis(at_most_written(time)).to_string())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whose a token is, by the file that `serve` would read: `switchboard token check`. Of one that is refused, which check failed.
 
 use super::audit::Refused;
+use super::jwt::claims::at_most_written;
 use super::proof::{Proof, ProofKind};
 use super::rules::{AdminRight, Direct, Grant, Rules};
 use std::fmt::Write as _;
@@ -19,7 +20,7 @@ pub(crate) fn told(rules: &Rules, principal: &Principal, admin: Option<AdminRigh
         None => writeln!(told, "{name}, by tokens.{name}"),
     };
     let _ = match principal.expires() {
-        Some(end) => writeln!(told, "until {}", humantime::format_rfc3339_seconds(end)),
+        Some(end) => writeln!(told, "until {}", humantime::format_rfc3339_seconds(at_most_written(end))),
         None => writeln!(told, "for ever"),
     };
     let token = rules.tokens.iter().filter(|_| source.is_none()).find(|token| Some(&token.name) == principal.name());

@@ -150,7 +150,7 @@ impl RevocationList {
 
 /// How long a JWT can be good that is taken now, if each source bounds that: then nothing has to be revoked for longer.
 pub(crate) fn longest_life<'a>(sources: impl Iterator<Item = (Option<Duration>, Duration)> + 'a) -> Option<Duration> {
-    let lives = sources.map(|(most, leeway)| most.map(|most| most + 2 * leeway));
+    let lives = sources.map(|(most, leeway)| most.map(|most| most.saturating_add(2 * leeway)));
     lives.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 

@@ -11,6 +11,7 @@ use super::health::Readiness;
 use super::process::{Process, seconds};
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
+use crate::policy::jwt::claims::at_most_written;
 use crate::running::{KeptIn, Run};
 use crate::services::proxy::PoolFigures;
 use std::time::SystemTime;
@@ -376,7 +377,7 @@ static METRICS: &[Metric] = &[
     }),
 ];
 
-/// A time, as it is shown.
+/// A time, as it is shown; one that cannot be written as the last that can.
 pub(super) fn shown(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    humantime::format_rfc3339_millis(at_most_written(time)).to_string()
 }

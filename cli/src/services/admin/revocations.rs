@@ -7,6 +7,7 @@ use super::operator::Operator;
 use super::pages::RevocationPage;
 use super::{Admin, object};
 use crate::policy::configured::FilePolicy;
+use crate::policy::jwt::claims::at_most_written;
 use crate::policy::revocations::{JTI_BYTES, Revocation, Revoked, longest_life, second_of};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ impl Admin {
             )
         })?;
         let now = SystemTime::now();
-        let until = time.or_else(|| longest(&policy, &revoked)).map(|time| now + time);
+        let until = time.or_else(|| longest(&policy, &revoked)).and_then(|time| end_of(now, time));
         let revocation = Revocation { revoked, until, reason };
         let added = self.running.steered().revocations().add(revocation.clone(), now);
         added.map_err(|error| Failure::new(ErrorCode::RateLimited, error.to_string()))?;
@@ -101,6 +102,11 @@ fn longest(policy: &FilePolicy, revoked: &Revoked) -> Option<Duration> {
     is_of_jwts.then(|| longest_life(lives)).flatten()
 }
 
+/// Behind so long a time, or never.
+fn end_of(time: SystemTime, length: Duration) -> Option<SystemTime> {
+    time.checked_add(length).map(at_most_written)
+}
+
 fn told(revocation: &Revocation) -> Value {
     let Revocation { revoked, until, reason } = revocation;
     let mut told = json!({ "id": revoked.id(), "until": until.map(shown), "reason": reason });
@@ -130,4 +136,26 @@ fn in_words(revocation: &Revocation) -> String {
     let end = until.map_or("for good".to_owned(), |until| format!("until {}", shown(until)));
     let text = format!("{what} {end}: {reason}");
     text.trim_end_matches([':', ' ']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_beyond_what_can_be_written_is_shown() {
+        let told = |length| {
+            let until = end_of(UNIX_EPOCH, length);
+            let revocation = Revocation { revoked: Revoked::Jti("x".to_owned()), until, reason: String::new() };
+            (told(&revocation)["until"].clone(), in_words(&revocation))
+        };
+        let (until, words) = told(Duration::from_hours(90_000_000));
+        assert_eq!(
+            (until, words.as_str()),
+            (json!("9999-12-31T23:59:59.000Z"), "jti x until 9999-12-31T23:59:59.000Z")
+        );
+        assert_eq!(told(Duration::MAX), (Value::Null, "jti x for good".to_owned()));
+        let far = UNIX_EPOCH + Duration::from_hours(90_000_000);
+        assert_eq!(shown(far), "9999-12-31T23:59:59.000Z");
+    }
 }
