@@ -198,6 +198,23 @@ fn connections_that_lead_back_to_their_proxy_are_reset() {
         assert!(is_reset(program.tcp(0)));
     }
     assert!(program.logged("clients are reset").contains("it leads back to this proxy"));
+    // Nor does it help to call this machine something else.
+    let (one, other) = (one.replace("127.0.0.1", "127.0.0.2"), other.replace("127.0.0.1", "127.0.0.3"));
+    for scheme in ["tcp", "udp"] {
+        let mut program = Program::serve(&[
+            "-v",
+            &format!("proxy={scheme}://{one}?to={scheme}://{other}"),
+            &format!("proxy={scheme}://{other}?to={scheme}://{one}"),
+        ]);
+        if scheme == "tcp" {
+            assert!(is_reset(program.tcp(0)));
+        } else {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            socket.send_to(b"x", &one).expect("it is sent");
+        }
+        assert!(program.logged("it leads back to this proxy").contains("leads back"), "{scheme}");
+    }
+    let one = one.replace("127.0.0.2", "127.0.0.1");
     // One behind another is none of that.
     let last = proxied(&format!("tcp://{one}"), "");
     assert!(is_reset(last.tcp(0)));

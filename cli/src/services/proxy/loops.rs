@@ -40,7 +40,8 @@ impl Loops {
     ) -> Option<Box<OwnEnd>> {
         let there = upstream.peer().ip()?;
         let ends = ends(upstream.local_addr()?, there);
-        if ends.0.ip() != ends.1.ip() {
+        // The kernel's own end of what goes to 127.0.0.2 is 127.0.0.1.
+        if ends.0.ip() != ends.1.ip() && !ends.1.ip().is_loopback() {
             return None;
         }
         let before = self.way(conn);
