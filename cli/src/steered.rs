@@ -192,6 +192,7 @@ fn shown(time: Option<SystemTime>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::revocations::JTI_BYTES;
     use std::fs;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -245,6 +246,28 @@ mod tests {
         before.revocations().remove("token:01234567").expect("it was there");
         before.keep().await.expect("it is written");
         assert_eq!(load().revocations().list(None, 9, now), kept[..3]);
+        fs::remove_dir_all(folder).expect("it was made");
+    }
+
+    #[tokio::test]
+    async fn the_most_and_longest_revocations_are_there_after_a_restart() {
+        let folder = folder("steered-most");
+        let (steered, now) = (Steered::load(Some(folder.clone())).expect("it is sound"), SystemTime::now());
+        let reason = "\u{1}".repeat(256);
+        let mut count = 0;
+        loop {
+            let jti = format!("{count:06}{}", "\u{1}".repeat(JTI_BYTES - 6));
+            let one = Revocation { revoked: Revoked::Jti(jti), until: None, reason: reason.clone() };
+            match steered.revocations().add(one, now) {
+                Ok(()) => count += 1,
+                Err(_) => break,
+            }
+        }
+        steered.keep().await.expect("it is written");
+        let written = fs::metadata(folder.join(FILE)).expect("it is there").len();
+        assert!(written < FILE_BYTES * 3 / 4, "{written}: bans have room beside them");
+        let again = Steered::load(Some(folder.clone())).expect("it is sound");
+        assert_eq!(again.revocations().len(), count);
         fs::remove_dir_all(folder).expect("it was made");
     }
 

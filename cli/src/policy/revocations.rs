@@ -14,8 +14,8 @@ use switchboard::policy::Principal;
 /// At once: each is compared with whoever comes, and kept in one file.
 const MOST: usize = 10_000;
 
-/// Of a `jti`, in bytes: longer ones are in no token of 8 KiB that has room for what it has to say.
-pub(crate) const JTI_BYTES: usize = 1024;
+/// Of a `jti`, in bytes. All revocations with the longest ones, each sign of which is written as six, are read again at the next start.
+pub(crate) const JTI_BYTES: usize = 256;
 
 /// What is not taken any more.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,7 +81,7 @@ fn revoked(body: &mut Fields) -> Result<Revoked, Failure> {
     let before = body.take_some("issued-before", second, "a time, as in 2026-01-02T03:04:05Z")?;
     let token = body.take_some("token", |value| Revoked::token(value.as_str()?), TOKEN)?;
     let jti = |value: &Value| value.as_str().filter(|text| (1..=JTI_BYTES).contains(&text.len())).map(str::to_owned);
-    let jti = body.take_some("jti", jti, "the `jti` of a JWT, of at most 1024 bytes")?;
+    let jti = body.take_some("jti", jti, "the `jti` of a JWT, of at most 256 bytes")?;
     match (name, before, token, jti) {
         (Some(name), None, None, None) => Ok(Revoked::Name(name)),
         (Some(name), Some(time), None, None) => Ok(Revoked::IssuedBefore(name, second_of(time))),
