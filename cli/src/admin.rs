@@ -4,7 +4,7 @@ mod actions;
 mod asking;
 pub(crate) mod shown;
 
-use crate::config::SetBy;
+use crate::config::{SENT, SetBy};
 use crate::fetch::Bounds;
 use crate::serve::{self, NotStarted};
 use actions::{Action, AdminRequest, ListFilter};
@@ -83,11 +83,12 @@ pub(crate) fn run(typed: Arguments) -> Result<ExitCode, NotStarted> {
 impl AdminRemote {
     /// Asks, and shows what is answered.
     async fn answer(&self, asked: AdminRequest, json: bool) -> anyhow::Result<ExitCode> {
-        let AdminRequest { method, path, body, shown } = asked;
+        let AdminRequest { method, path, body, sent, shown } = asked;
         let fetched = self.ask(method, &path, body, BOUNDS).await.map_err(|error| self.unreached(&error))?;
         let body = self.body(&fetched)?;
         if let Some(faults) = body["faults"].as_array().filter(|_| fetched.status == StatusCode::UNPROCESSABLE_ENTITY) {
-            complain(faults.iter().filter_map(Value::as_str));
+            let faults = faults.iter().filter_map(Value::as_str).map(|fault| of_file(fault, sent.as_deref()));
+            complain(faults.collect::<Vec<_>>().iter().map(String::as_str));
             return Ok(ExitCode::FAILURE);
         }
         if !fetched.status.is_success() {
@@ -157,6 +158,15 @@ impl AdminRemote {
 fn print(json: bool, body: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     let text = if json { shown::line(body) } else { text() };
     print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
+}
+
+/// A fault of the file that was sent, by the name that it has here.
+fn of_file(fault: &str, name: Option<&str>) -> String {
+    let behind = fault.strip_prefix("file ").and_then(|file| file.strip_prefix(SENT));
+    match behind.filter(|behind| behind.starts_with(':')).zip(name) {
+        Some((behind, name)) => format!("file {name}{behind}"),
+        None => fault.to_owned(),
+    }
 }
 
 /// Says what is wrong, a line each.

@@ -26,7 +26,7 @@ pub(crate) use bans::Bans;
 pub(crate) use changes::{Changes, InForce};
 pub(crate) use cluster::Cluster;
 pub(crate) use example::{example, schema};
-pub(crate) use layers::{Fault, SetBy};
+pub(crate) use layers::{Fault, SENT, SetBy};
 pub(crate) use rooms::{Classes, Rooms};
 pub(crate) use values::banned;
 

@@ -208,7 +208,7 @@ pub(super) enum Action {
     Check {
         /// The file; - is stdin
         #[arg(value_name = "FILE", value_parser = parse_content, value_hint = clap::ValueHint::FilePath)]
-        content: String,
+        file: Sent,
     },
     /// Have the server read its file again, as SIGHUP does; exit code 1, and nothing changes, if anything is wrong with it
     Reload,
@@ -225,10 +225,19 @@ pub(super) enum Action {
     },
 }
 
-/// What is in a file, which is sent as it is.
-fn parse_content(path: &str) -> Result<String, String> {
-    let read = if path == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    read.map_err(|error| error.to_string())
+/// A file that is sent as it is.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    name: String,
+    content: String,
+}
+
+fn parse_content(path: &str) -> Result<Sent, String> {
+    let (name, read) = match path {
+        "-" => ("stdin", std::io::read_to_string(std::io::stdin())),
+        path => (path, std::fs::read_to_string(path)),
+    };
+    read.map(|content| Sent { name: name.to_owned(), content }).map_err(|error| error.to_string())
 }
 
 /// A name that somebody can own.
@@ -285,6 +294,8 @@ pub(super) struct AdminRequest {
     pub(super) path: String,
     /// With what it is.
     pub(super) body: Option<(&'static str, Bytes)>,
+    /// What the file is called that is sent, of which the server knows no name.
+    pub(super) sent: Option<String>,
     pub(super) shown: Shown,
 }
 
@@ -341,9 +352,9 @@ impl Action {
             Self::Log { filter: Some(filter), time } => {
                 AdminRequest::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
             }
-            Self::Check { content } => {
+            Self::Check { file: Sent { name, content } } => {
                 let body = Some(("application/toml", content.into()));
-                AdminRequest { body, ..AdminRequest::act(Method::POST, "/config/check", None) }
+                AdminRequest { body, sent: Some(name), ..AdminRequest::act(Method::POST, "/config/check", None) }
             }
             Self::Reload => AdminRequest::act(Method::POST, "/config/reload", Some(json!({}))),
             Self::Ready { wanted } => {
@@ -362,12 +373,12 @@ impl Action {
 
 impl AdminRequest {
     pub(super) fn get(path: String, shown: Shown) -> Self {
-        Self { method: Method::GET, path, body: None, shown }
+        Self { method: Method::GET, path, body: None, sent: None, shown }
     }
 
     fn act(method: Method, path: &str, body: Option<Value>) -> Self {
         let body = body.map(|body| (JSON, body.to_string().into()));
-        Self { method, path: path.to_owned(), body, shown: Shown::Fields }
+        Self { method, path: path.to_owned(), body, sent: None, shown: Shown::Fields }
     }
 
     pub(super) fn list(path: &str, filters: &[ListFilter], columns: shown::Listing) -> Self {

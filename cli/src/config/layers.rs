@@ -24,7 +24,7 @@ const PREFIX: &str = "SWITCHBOARD_";
 const CONFIG: &str = "SWITCHBOARD_CONFIG";
 
 /// What a file is called that was sent to be checked, where none is in force.
-const SENT: &str = "sent";
+pub(crate) const SENT: &str = "sent";
 
 /// What clients show to servers: no setting, and known here so that one environment can be for both.
 const TOKEN: &str = Secret::VARIABLE;
@@ -149,7 +149,8 @@ impl Layers {
             let path = environment.get(CONFIG).filter(|path| !path.is_empty())?;
             Some((path.into(), SetBy::Environment(CONFIG.to_owned())))
         });
-        if content.is_some() && layers.file.is_none() {
+        // Whatever the file is called that would be read.
+        if content.is_some() {
             layers.file = Some((SENT.into(), SetBy::Argument));
         }
         if let Some((path, set_by)) = layers.file.clone() {

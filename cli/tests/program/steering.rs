@@ -413,7 +413,8 @@ fn another_file_is_judged_and_nothing_changes() {
     assert!(told.contains("log") && told.contains("workers (needs a restart)"), "{told}");
     let wrong = check(&format!("{listen}nope = 1\nworkers = \"many\"\n[rooms.ops]\nhistroy-messages = 1\n"));
     assert_eq!((wrong.code, wrong.log.len()), (Some(1), 3), "{wrong:?}");
-    assert!(wrong.log[0].contains(":2:1: ") && wrong.log.iter().any(|line| line.contains("histroy")), "{wrong:?}");
+    let place = format!("error: file {other}:2:1: ");
+    assert!(wrong.log[0].starts_with(&place) && wrong.log.iter().any(|line| line.contains("histroy")), "{wrong:?}");
     let config = operating::done(operating::admin(&socket, &["config"]));
     assert!(!config.contains("\"warn\""), "{config}");
     let ask = |kind: &str| {
