@@ -171,9 +171,10 @@ pub(super) enum Action {
         filters: Vec<ListFilter>,
     },
     /// Take a name, a token or a JWT no more, and close whoever is there by it
+    #[command(group = clap::ArgGroup::new("revoked").required(true).args(["name", "token", "jti"]))]
     Revoke {
         /// Whatever shows somebody to be called so
-        #[arg(value_parser = parse_owned_name, required_unless_present_any = ["token", "jti"])]
+        #[arg(value_parser = parse_owned_name)]
         name: Option<UserName>,
         /// Of the name, JWTs alone that were issued before, as in 2026-01-02T03:04:05Z
         #[arg(long, value_name = "TIME", requires = "name", value_parser = parse_instant)]

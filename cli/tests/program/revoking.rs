@@ -121,6 +121,8 @@ fn a_name_is_closed_and_refused_until_it_is_taken_back_and_over_a_restart() {
     let served = served.restart();
     assert!(served.takes(&served.tokens[0]));
     assert!(served.refused(&["unrevoke", "name:alice"]).contains("there is no revocation name:alice"));
+    let told = served.refused(&["unrevoke", "alice"]);
+    assert!(told.contains("no revocation alice; ids are as revocations are listed, as in name:alice"), "{told}");
     served.program.stop();
 }
 
@@ -143,6 +145,8 @@ fn a_token_is_revoked_as_lists_call_it_and_comes_back_when_the_time_is_over() {
     for mistyped in [&["revoke"][..], &["revoke", "alice", "--jti", "x"], &["revoke", "--token", "1", "--jti", "x"]] {
         assert_eq!(operating::admin(&served.socket, mistyped).code, Some(2), "{mistyped:?}");
     }
+    let told = operating::admin(&served.socket, &["revoke"]).log.concat();
+    assert!(["NAME", "--token", "--jti"].iter().all(|way| told.contains(way)), "{told}");
     served.program.stop();
 }
 

@@ -55,7 +55,7 @@ impl Admin {
     /// Has what was revoked taken again from whoever shows it.
     pub(super) async fn reinstate(&self, id: &str, operator: &Operator) -> Answered {
         let Some(revocation) = self.running.steered().revocations().remove(id) else {
-            return Err(Failure::new(ErrorCode::NoSuchMember, format!("there is no revocation {id}")));
+            return Err(Failure::new(ErrorCode::NoSuchMember, no_revocation(id)));
         };
         operator.acted("unrevoke", &in_words(&revocation));
         if let Some(policy) = &self.policy {
@@ -71,6 +71,12 @@ impl Admin {
         // It ends early only with the server.
         let _ = self.handle.spawn(async move { hub.review().await }).await;
     }
+}
+
+/// Ids are easily taken for what they are of.
+fn no_revocation(id: &str) -> String {
+    let hint = if id.contains(':') { "" } else { "; ids are as revocations are listed, as in name:alice" };
+    format!("there is no revocation {id}{hint}")
 }
 
 /// Exactly one of them.
