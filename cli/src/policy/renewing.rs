@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 /// How much longer than its answer says a connection lives, so that there is time to ask again: as much as the clocks of a JWT may differ.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
-/// How long after a question that was not answered it is asked again.
+/// How long after a question it is asked again, if there was no answer, or one that is good for less.
 const APART: Duration = Duration::from_secs(5);
 
 /// Asked at once: half of what the callout takes, since others come at the same time.
@@ -88,6 +88,8 @@ impl FilePolicy {
     pub(super) fn note_end(&self, principal: &Arc<Principal>, token: &Token, claimant: &Claimant) {
         let Some(end) = principal.expires() else { return };
         let left = end.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(GRACE);
+        // There is time for that, as all live longer than their answers say.
+        let left = left.max(APART);
         // What ends in a hundred years does not.
         let Some(due) = Instant::now().checked_add(left) else { return };
         let (token, claimant) = (token.clone(), claimant.clone());

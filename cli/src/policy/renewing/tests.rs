@@ -253,3 +253,17 @@ async fn what_was_for_a_request_is_not_kept_until_its_end() {
     }
     assert!(stage.policy.renewals.queue.lock().due.len() <= 2 * FEW);
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_soon_over_are_asked_for_every_five_seconds() {
+    let stage = Stage::new();
+    stage.answers("hers", &[Answer::For(1)]);
+    stage
+        .while_asking(async {
+            let mut peer = stage.shows("hers").await;
+            let (lines, closed) = told(&mut peer, 60).await;
+            assert_eq!(closed, None, "{lines:?}");
+            assert!((10..=13).contains(&stage.asked()), "{}", stage.asked());
+        })
+        .await;
+}
