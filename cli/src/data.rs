@@ -73,7 +73,12 @@ pub(crate) fn run(action: DataAction) -> Result<(), NotStarted> {
         DataAction::Check { place } => {
             let SqliteReport { rooms, messages, payload_bytes, .. } =
                 SqliteLog::check(&place.directory()?).map_err(NotStarted::Data)?;
-            crate::print(format!("ok: {rooms} rooms, {messages} messages, {payload_bytes} bytes of payloads\n"))
+            crate::print(format!(
+                "ok: {}, {}, {} of payloads\n",
+                so_many(rooms as u64, "room"),
+                so_many(messages, "message"),
+                so_many(payload_bytes, "byte")
+            ))
         }
         DataAction::Export { room, place } => export(&place.directory()?, &room),
         DataAction::Import { place } => import(&place.directory()?),
@@ -84,7 +89,12 @@ pub(crate) fn run(action: DataAction) -> Result<(), NotStarted> {
                 let path = Escaped(path.as_os_str().as_bytes()).to_string();
                 format!("what could be read of them was kept; the damaged database is {path} now\n")
             });
-            crate::print(format!("{rooms} rooms have a new epoch\n{}", kept.unwrap_or_default()))
+            crate::print(format!(
+                "{} {} a new epoch\n{}",
+                so_many(rooms as u64, "room"),
+                if rooms == 1 { "has" } else { "have" },
+                kept.unwrap_or_default()
+            ))
         }
     }
 }
@@ -129,7 +139,12 @@ fn import(directory: &std::path::Path) -> Result<(), NotStarted> {
         ImportError::Log(error) => NotStarted::Data(error),
         error => NotStarted::Start(anyhow!("nothing was put in: {error}")),
     })?;
-    crate::print(format!("{count} messages\n"))
+    crate::print(format!("{}\n", so_many(count, "message")))
+}
+
+/// So many of something.
+fn so_many(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What is said of a directory that cannot be used, and the exit code.

@@ -241,7 +241,7 @@ fn a_backup_that_is_made_while_it_runs_has_all_that_was_acknowledged_by_then() {
         number += 1;
     }
     assert!(copying.wait().unwrap().success());
-    assert!(data(&["check"], &other, "").output[0].starts_with("ok: 1 rooms, "));
+    assert!(data(&["check"], &other, "").output[0].starts_with("ok: 1 room, "));
     assert_eq!(data(&["new-epochs"], &other, "").code, Some(0));
     let restored = serve(&other);
     let (_, messages) = get(&restored, 0, "/rooms/ops/messages");
@@ -261,7 +261,7 @@ fn a_directory_that_is_in_use_is_not_served_twice_but_looked_into() {
     let second = Program::spawn(command(&["serve", HTTP, "--data", &place.within("data")])).end();
     assert_eq!(second.code, Some(1));
     assert!(second.log[0].ends_with(&format!("is in use by another process, {}", program.id())), "{:?}", second.log);
-    assert_eq!(data(&["check"], &place, "").output, ["ok: 1 rooms, 1 messages, 3 bytes of payloads"]);
+    assert_eq!(data(&["check"], &place, "").output, ["ok: 1 room, 1 message, 3 bytes of payloads"]);
     assert_eq!(data(&["new-epochs"], &place, "").code, Some(1));
     let exported = data(&["export", "OPS"], &place, "");
     assert!(exported.code == Some(0) && exported.output[0].contains("\"text\":\"one\""), "{exported:?}");
@@ -269,7 +269,7 @@ fn a_directory_that_is_in_use_is_not_served_twice_but_looked_into() {
     // Into another directory it goes with its id.
     let other = Place::folder("imported");
     let lines = exported.output.join("\n") + "\n";
-    assert_eq!(data(&["import"], &other, &lines).output, ["1 messages"]);
+    assert_eq!(data(&["import"], &other, &lines).output, ["1 message"]);
     let twice = data(&["import"], &other, &lines);
     assert_eq!((twice.code, &*twice.log[0]), (Some(1), "error: nothing was put in: room ops is there"));
     let wrong = data(&["import"], &other, "{\"room\":\"a\"}\n");
