@@ -10,7 +10,7 @@ use std::path::Path;
 /// Modules of the library, lowest first. Each may import those in earlier rows, and none beside or after it.
 const LAYERS: [&[&str]; 10] = [
     &["sync"],
-    &["config", "error", "metrics", "turn"],
+    &["config", "error", "files", "metrics", "turn"],
     &["link"],
     &["node"],
     &["hub"],

@@ -209,7 +209,7 @@ pub(super) enum Action {
     Check {
         /// The file; - is stdin
         #[arg(value_name = "FILE", value_parser = parse_content, value_hint = clap::ValueHint::FilePath)]
-        file: Sent,
+        file: SentFile,
     },
     /// Have the server read its file again, as SIGHUP does; exit code 1, and nothing changes, if anything is wrong with it
     Reload,
@@ -228,17 +228,17 @@ pub(super) enum Action {
 
 /// A file that is sent as it is.
 #[derive(Debug, Clone)]
-pub(super) struct Sent {
+pub(super) struct SentFile {
     name: String,
     content: String,
 }
 
-fn parse_content(path: &str) -> Result<Sent, String> {
+fn parse_content(path: &str) -> Result<SentFile, String> {
     let (name, read) = match path {
         "-" => ("stdin", std::io::read_to_string(std::io::stdin())),
         path => (path, std::fs::read_to_string(path)),
     };
-    read.map(|content| Sent { name: name.to_owned(), content }).map_err(|error| error.to_string())
+    read.map(|content| SentFile { name: name.to_owned(), content }).map_err(|error| error.to_string())
 }
 
 /// A name that somebody can own.
@@ -353,7 +353,7 @@ impl Action {
             Self::Log { filter: Some(filter), time } => {
                 AdminRequest::act(Method::PUT, "/log", Some(json!({ "filter": filter, "for": time })))
             }
-            Self::Check { file: Sent { name, content } } => {
+            Self::Check { file: SentFile { name, content } } => {
                 let body = Some(("application/toml", content.into()));
                 AdminRequest { body, sent: Some(name), ..AdminRequest::act(Method::POST, "/config/check", None) }
             }
