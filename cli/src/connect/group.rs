@@ -18,7 +18,7 @@ use missing::Missing;
 use parking_lot::Mutex;
 use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -225,7 +225,13 @@ impl Member {
             Err(why) => (self.missing.unanswered(now), Some(why.to_string())),
         };
         if let Some(why) = why.as_ref().filter(|_| !self.has_told_why) {
-            self.display.status(&format!("nothing was repaired: {why}"))?;
+            let text = format!("nothing was repaired: {why}");
+            if io::stdout().is_terminal() {
+                self.display.status(&text)?;
+            } else {
+                // In a pipeline nobody reads the screen, and stderr may be closed.
+                let _ = writeln!(io::stderr(), "-- {text}");
+            }
         }
         self.has_told_why = why.is_some();
         self.show(shown)
