@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard::{Connection, Datagrams, Format, HostGroup, Lines, Server, Udp};
+use switchboard::{Connection, Datagrams, Escaped, Format, HostGroup, Lines, Server, Udp};
 use switchboard_load::typed::{Place, Scheme, parse_duration, parse_switch};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -225,13 +225,8 @@ impl Member {
             Err(why) => (self.missing.unanswered(now), Some(why.to_string())),
         };
         if let Some(why) = why.as_ref().filter(|_| !self.has_told_why) {
-            let text = format!("nothing was repaired: {why}");
-            if io::stdout().is_terminal() {
-                self.display.status(&text)?;
-            } else {
-                // In a pipeline nobody reads the screen, and stderr may be closed.
-                let _ = writeln!(io::stderr(), "-- {text}");
-            }
+            // There is no editor for it to be shown above, and nobody listens if this fails.
+            let _ = writeln!(io::stderr(), "-- nothing was repaired: {}", Escaped(why.as_bytes()));
         }
         self.has_told_why = why.is_some();
         self.show(shown)
