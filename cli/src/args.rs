@@ -103,9 +103,20 @@ Options of rooms
   peers=login      on unix://, peers have the names of their users
   datagrams=signed
                    on udp://, only datagrams that are signed are looked at
-  A multicast address, as in rooms=udp://239.1.2.3:7000?room=R, is a group of
-  hosts and one member of room R; so is, with broadcast=on, that of a subnet.
-  Of the options above it has format, room, rate, overflow and idle (off)
+  access-token=on|off
+                   whether streams and WebSockets over HTTP may present a token
+                   in their URL, which logs keep (off)
+  health=on|off    whether /healthz and /readyz are answered here too, over
+                   HTTP (off)
+  origins=LIST     whose pages may use HTTP besides its own:
+                   https://example.org,… or * for anyone's (none)
+
+Options of rooms for a group of hosts, which is one member of a room: at a
+multicast address, as in 'rooms=udp://239.1.2.3:7000?room=R', or that of a
+subnet. Of the options above there are room, format, rate (1000), overflow
+(drop-oldest; for raw conflate) and idle (off)
+  broadcast=on|off whether the address is one that everybody in a subnet hears
+                   (off)
   interface=LIST   where the group is (the only one that can); ? behind a name:
                    it may come up later
   ttl=N            0: heard on this machine, 1: on its network (1)
@@ -120,21 +131,17 @@ Options of rooms
   repair=URL       (the first http:// listener of rooms; off)
   mtu=BYTES        the longest datagram; a longer message is a gap (1400)
   relay=on|off     whether what came from other groups goes there too (off)
-  access-token=on|off
-                   whether streams and WebSockets over HTTP may present a token
-                   in their URL, which logs keep (off)
-  health=on|off    whether /healthz and /readyz are answered here too, over
-                   HTTP (off)
-  origins=LIST     whose pages may use HTTP besides its own:
-                   https://example.org,… or * for anyone's (none)
 
 Options of proxy
   to=LIST          URLs of the upstreams: tcp://HOST:PORT, tls://HOST:PORT or
                    unix:///PATH; on udp://, udp://HOST:PORT. There, of these
-                   options only balance and idle (30s)
+                   options only balance, weights and idle (30s). Or the NAME of
+                   an [upstreams.NAME] in the file
   balance=least|round|hash:address
                    which is next: the one with the fewest connections, each in
                    turn, or the same one for each address (least)
+  weights=LIST     how they share what comes: a number from 1 to 256 for each
+                   (1)
   connect=DURATION the longest wait for one, before the next is tried (3s)
   check=tcp|send=TEXT,expect=TEXT
                    what each is asked every 5 s, besides being left out after
@@ -170,9 +177,10 @@ listen = [\"…\"], or [[listener]] with the URL and its options as keys.
 `switchboard config example` prints a file with every key; `config print` shows
 the values in force and where each came from.
 
-Exit codes: 0 done; 1 an address is taken, or the program or its data directory
-failed; 2 a mistake in the command line; 78 in the file, a certificate, the
-environment, a limit, or what the data directory has.";
+Exit codes: 0 done; 1 an address is taken, no nats-server answers, or the
+program or its data directory failed; 2 a mistake in the command line; 78 in the
+file, a certificate, the environment, a limit, or what the data directory or a
+nats-server has.";
 
 /// Holds many connections in one process and passes messages between them.
 #[derive(Debug, Parser)]
@@ -364,7 +372,7 @@ pub(crate) struct Settings {
     /// PEM file of the authorities to believe them by, or off [default: off]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) cluster_ca: Option<String>,
-    /// Whether rooms are kept there, on or off [default: on]
+    /// Whether rooms are kept in the data directory, or are those of several nodes, on or off [default: on]
     #[arg(long, value_name = "SWITCH", allow_hyphen_values = true)]
     pub(crate) durable: Option<String>,
     /// Most messages that a room keeps [default: 256]

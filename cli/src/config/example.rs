@@ -127,6 +127,7 @@ mod tests {
     use super::super::file;
     use super::super::keys::all;
     use super::*;
+    use clap::CommandFactory as _;
     use std::collections::HashMap;
 
     /// What is printed of a configuration, without where it came from.
@@ -190,6 +191,21 @@ mod tests {
             };
             assert!(place[key.name]["description"].is_string(), "{}", path(key));
         }
+    }
+
+    /// Each is told to whoever types it, with its values; those of certificates where URLs are.
+    #[test]
+    fn the_help_of_serve_has_every_option_of_a_listener() {
+        let command = crate::args::Args::command();
+        let help = command.find_subcommand("serve").and_then(clap::Command::get_after_long_help).expect("it has");
+        let help = help.to_string();
+        let is_missing = |name: &&str| match *name {
+            "url" => false,
+            "cert" | "key" => !help.contains("?cert=FILE&key=FILE"),
+            name => !help.contains(&format!("\n  {name}=")),
+        };
+        let missing: Vec<_> = Table::Listener.keys().map(|key| key.name).filter(is_missing).collect();
+        assert_eq!(missing, [""; 0]);
     }
 
     /// What a service reads of a URL is a key of its table, and the other way round.

@@ -132,7 +132,7 @@ pub(super) static KEYS: &[Key] = &[
         "durable",
         Kind::Switch,
         "\"on\"",
-        "whether rooms are kept there, or are those of several nodes, where [rooms.\"GLOB\"] says nothing else",
+        "whether rooms are kept in the data directory, or are those of several nodes, where [rooms.\"GLOB\"] says nothing else",
     )
     .live(),
     top(
