@@ -21,14 +21,19 @@ fn write(folder: &Place, name: &str, text: &str) -> String {
     path
 }
 
+/// What a script of ours prints, which writes keys into the folder; none without the library that it signs by.
+fn issued(script: &str, folder: &Place) -> Option<String> {
+    let python = python_with("cryptography")?;
+    let script = format!("{}/tests/program/jwt/{script}", env!("CARGO_MANIFEST_DIR"));
+    let issued = output(Command::new(python).arg(script).arg(&**folder));
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    Some(String::from_utf8(issued.stdout).expect("it is text"))
+}
+
 #[test]
 fn tokens_signed_by_another_library_are_taken_or_refused_as_they_should_be() {
     let folder = Place::folder("jwt-python");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issue.py");
-    let Some(python) = python_with("cryptography") else { return };
-    let issued = output(Command::new(python).arg(script).arg(&*folder));
-    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
-    let cases = String::from_utf8(issued.stdout).expect("it is text");
+    let Some(cases) = issued("issue.py", &folder) else { return };
     let settings = folder.within("settings.toml");
     let mut wrong = Vec::new();
     for case in cases.lines() {
@@ -388,11 +393,7 @@ fn documented(provider: &str) -> &'static str {
 #[test]
 fn tokens_as_identity_providers_shape_them_are_taken_with_the_settings_of_the_documentation() {
     let folder = Place::folder("jwt-issuers");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/jwt/issuers.py");
-    let Some(python) = python_with("cryptography") else { return };
-    let issued = output(Command::new(python).arg(script).arg(&*folder));
-    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
-    let tokens = String::from_utf8(issued.stdout).expect("it is text");
+    let Some(tokens) = issued("issuers.py", &folder) else { return };
     for provider in ["keycloak", "auth0", "dex"] {
         let issuer = Issuer::new();
         let keys = fs::read_to_string(folder.within(&format!("{provider}.json"))).expect("it is written");
