@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard::{Ban, IpNetwork, UserName};
 
 const FILE: &str = "operators.json";
@@ -132,7 +132,12 @@ fn revocations_of(said: &Value) -> Option<RevocationList> {
                 let name = UserName::parse(name).ok()?;
                 match &told["issued-before"] {
                     Value::Null => Revoked::Name(name),
-                    second => Revoked::IssuedBefore(name, second.as_u64()?),
+                    second => {
+                        let second = second.as_u64()?;
+                        // It is shown as a time.
+                        UNIX_EPOCH.checked_add(Duration::from_secs(second))?;
+                        Revoked::IssuedBefore(name, second)
+                    }
                 }
             }
             (None, Some(token), None) => Revoked::token(token)?,
@@ -194,7 +199,6 @@ mod tests {
     use super::*;
     use crate::policy::revocations::JTI_BYTES;
     use std::fs;
-    use std::time::{Duration, UNIX_EPOCH};
 
     fn folder(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("switchboard-{}-{test}", std::process::id()));
@@ -284,7 +288,8 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_understood_is_not_left_out() {
         let folder = folder("steered-broken");
-        let revocations = ["1", "[1]", "[{\"reason\":\"\"}]", "[{\"token\":\"x\",\"reason\":\"\"}]"];
+        let beyond = format!("[{{\"name\":\"alice\",\"issued-before\":{},\"reason\":\"\"}}]", u64::MAX);
+        let revocations = ["1", "[1]", "[{\"reason\":\"\"}]", "[{\"token\":\"x\",\"reason\":\"\"}]", &beyond];
         let revocations = revocations.map(|broken| format!("{{\"bans\":[],\"revocations\":{broken}}}"));
         let bans = ["", "{", "{}", "{\"bans\":[{\"network\":\"192.0.2.0/24\"}]}", "{\"bans\":[],\"motd\":1}", "[]"];
         for broken in bans.into_iter().chain(revocations.iter().map(String::as_str)) {
