@@ -12,8 +12,8 @@ use switchboard::{Rights, UserName};
 pub(crate) fn told(rules: &Rules, principal: &Principal, admin: Option<AdminRight>) -> String {
     let mut told = String::new();
     let name = principal.name().map_or("", UserName::as_str);
-    let source =
-        Proof::of(principal).filter(|_| ProofKind::of(principal).is_some_and(ProofKind::is_vouched)).map(Proof::source);
+    let is_vouched = ProofKind::of(principal).is_some_and(ProofKind::is_vouched);
+    let source = Proof::of(principal).filter(|_| is_vouched).map(Proof::source);
     // A text takes whatever is written.
     let _ = match &source {
         Some(source) => writeln!(told, "{name}, by {source}"),

@@ -67,17 +67,14 @@ impl<'a> Proof<'a> {
             }
             Some(Self::Jwt { source, stamp, token, admin, issued, jti })
         };
-        let callout = || credential.strip_prefix(CALLOUT).map(|token| Self::Callout { token });
-        let certificate = || credential.strip_prefix(CERTIFICATE).map(Self::Certificate);
-        let user = || credential.strip_prefix(USER)?.parse().ok().map(Self::User);
-        // This is asked often, and the first sign says most. What a token is called by may begin with a or c as well.
-        let read = match credential.as_bytes().first() {
-            Some(b'a') if credential == LISTENER => Some(Self::Listener),
-            Some(b'a') if credential == OPEN => Some(Self::Open),
-            Some(b'j') => jwt(),
-            Some(b'c') => callout().or_else(certificate),
-            Some(b'u') => user(),
-            _ => None,
+        let read = match ProofKind::read(credential) {
+            ProofKind::Listener => Some(Self::Listener),
+            ProofKind::Open => Some(Self::Open),
+            ProofKind::Jwt => jwt(),
+            ProofKind::Callout => credential.strip_prefix(CALLOUT).map(|token| Self::Callout { token }),
+            ProofKind::Certificate => credential.strip_prefix(CERTIFICATE).map(Self::Certificate),
+            ProofKind::User => credential.strip_prefix(USER).and_then(|uid| uid.parse().ok()).map(Self::User),
+            ProofKind::Token => None,
         };
         read.unwrap_or(Self::Token(credential))
     }

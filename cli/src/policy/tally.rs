@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use switchboard::policy::Principal;
 
-/// By what somebody is known, as [`Proof`] tells it apart.
+/// By what somebody is known, as [`ProofKind`] tells it apart.
 pub(crate) const METHODS: [&str; 6] = ["token", "jwt", "callout", "certificate", "unix", "datagram"];
 
 /// What is denied.
