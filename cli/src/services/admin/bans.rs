@@ -14,7 +14,7 @@ use switchboard_load::typed::parse_duration;
 use tracing::error;
 
 /// Ten years: whatever is longer is for good.
-pub(super) const LONGEST: Duration = Duration::from_hours(87_600);
+const LONGEST: Duration = Duration::from_hours(87_600);
 
 /// What may be banned, as in the file.
 const NETWORK: &str = "an address or a network, as in 198.51.100.0/24, of IPv4 up to /8 and of IPv6 up to /32";
@@ -22,10 +22,23 @@ const NETWORK: &str = "an address or a network, as in 198.51.100.0/24, of IPv4 u
 /// Of a reason, in bytes.
 const REASON_BYTES: usize = 256;
 
+/// For how long, if that is said.
+pub(super) fn time_of(body: &mut Fields, expected: &str) -> Result<Option<Duration>, Failure> {
+    let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST);
+    body.take_some("for", time, expected)
+}
+
 /// Why, for other operators: no client is told.
 pub(super) fn reason_of(body: &mut Fields) -> Result<String, Failure> {
     let reason = |value: &Value| value.as_str().filter(|text| text.len() <= REASON_BYTES).map(str::to_owned);
     Ok(body.take_some("reason", reason, "a text of at most 256 bytes")?.unwrap_or_default())
+}
+
+/// What holds, until when and why, for the audit.
+pub(super) fn in_words(what: &str, until: Option<SystemTime>, reason: &str) -> String {
+    let end = until.map_or("for good".to_owned(), |until| format!("until {}", shown(until)));
+    let text = format!("{what} {end}: {reason}");
+    text.trim_end_matches([':', ' ']).to_owned()
 }
 
 impl Admin {
@@ -44,8 +57,7 @@ impl Admin {
         let mut body = Fields::of(request).await?;
         let parsed = |value: &Value| banned(value.as_str()?).ok();
         let network = body.take("network", parsed, NETWORK)?;
-        let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST);
-        let time = body.take_some("for", time, "a duration of at most 87600h, as in 1h; without one it is for good")?;
+        let time = time_of(&mut body, "a duration of at most 87600h, as in 1h; without one it is for good")?;
         let until = time.map(|time| SystemTime::now() + time);
         let reason = reason_of(&mut body)?;
         body.end()?;
@@ -54,9 +66,7 @@ impl Admin {
         let ban = until.map_or(ban.clone(), |until| ban.until(until));
         let reset = self.handle.ban(ban.clone());
         let reset = reset.map_err(|error| Failure::new(ErrorCode::RateLimited, error.to_string()))?;
-        let end = until.map_or("for good".to_owned(), |until| format!("until {}", shown(until)));
-        let arguments = format!("{network} {end}: {}", ban.reason);
-        operator.acted("ban", arguments.trim_end_matches([':', ' ']));
+        operator.acted("ban", &in_words(&network.to_string(), until, &ban.reason));
         let mut told = self.told_ban(&ban);
         self.running.steered().ban(ban);
         told["by"] = json!("operator");

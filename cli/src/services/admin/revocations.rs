@@ -1,7 +1,7 @@
 //! What operators revoke: names, tokens and JWTs. Whoever is there by one is closed, and whoever comes with one is refused.
 
 use super::acts::{Answered, Fields};
-use super::bans::{LONGEST, reason_of};
+use super::bans::{self, reason_of, time_of};
 use super::families::shown;
 use super::operator::Operator;
 use super::pages::RevocationPage;
@@ -15,7 +15,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard::UserName;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::Request;
-use switchboard_load::typed::parse_duration;
 
 /// What a token may be called.
 const TOKEN: &str = "what lists and the audit call a token (8 hexadecimal digits), or its hash as in sha256:…";
@@ -30,8 +29,7 @@ impl Admin {
     pub(super) async fn revoke(&self, request: Request, operator: &Operator) -> Answered {
         let mut body = Fields::of(request).await?;
         let revoked = revoked(&mut body)?;
-        let time = |value: &Value| parse_duration(value.as_str()?).ok().filter(|time| *time <= LONGEST);
-        let time = body.take_some("for", time, "a duration of at most 87600h, as in 24h")?;
+        let time = time_of(&mut body, "a duration of at most 87600h, as in 24h")?;
         let reason = reason_of(&mut body)?;
         body.end()?;
         let policy = self.policy.clone().ok_or_else(|| {
@@ -139,9 +137,7 @@ fn in_words(revocation: &Revocation) -> String {
         Revoked::Token(token) => format!("token {token}"),
         Revoked::Jti(jti) => format!("jti {jti}"),
     };
-    let end = until.map_or("for good".to_owned(), |until| format!("until {}", shown(until)));
-    let text = format!("{what} {end}: {reason}");
-    text.trim_end_matches([':', ' ']).to_owned()
+    bans::in_words(&what, *until, reason)
 }
 
 #[cfg(test)]
