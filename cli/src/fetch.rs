@@ -30,10 +30,10 @@ const HEAD_BYTES: usize = 16 << 10;
 
 const HEADERS: usize = 64;
 
-/// What a server calls this program.
 /// What most of what is sent is.
 pub(crate) const JSON: &str = "application/json";
 
+/// What a server calls this program.
 const PROGRAM: &str = concat!("switchboard/", env!("CARGO_PKG_VERSION"));
 
 /// Where to ask, and whom to believe that it is there.
@@ -153,7 +153,7 @@ impl Remote {
         let request = Request::builder().method(method).uri(self.target.clone());
         let request = request
             .header(HOST, self.authority.clone())
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, JSON)
             .header(CONNECTION, "close")
             .header(USER_AGENT, PROGRAM);
         let bearer = secret.and_then(|secret| HeaderValue::from_str(&format!("Bearer {}", secret.expose())).ok());

@@ -16,6 +16,9 @@ use switchboard::{Bound, Handle as ServerHandle, Hub, Server, Trust};
 use tokio::runtime::Handle;
 use tracing::{error, warn};
 
+/// Rooms that are looked at together, of those that are there from the start.
+const ROOMS_AT_ONCE: usize = 100;
+
 /// What rooms are kept in, if they are.
 pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> {
     if !config.cluster.servers.value.is_empty() {
@@ -32,7 +35,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
 }
 
 /// How the nats-servers are spoken to, and what is made of a stream that is not there.
-pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
+fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
     let Cluster { servers, profile, credentials, ca } = &config.cluster;
     let unusable = |what: &str, path: &Path, fault: String| {
         NotStarted::Start(anyhow!("{what}: {} {fault}", switchboard::Escaped(path.as_os_str().as_encoded_bytes())))
@@ -101,8 +104,6 @@ async fn rooms_are_there(hub: &Hub) {
         }
     }
 }
-
-const ROOMS_AT_ONCE: usize = 100;
 
 /// Has the server drain once what it keeps cannot be relied on any more. Never returns: the server does.
 pub(super) async fn drain_once_broken(kept: Option<&KeptIn>, handle: &ServerHandle) -> Infallible {
