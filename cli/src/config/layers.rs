@@ -1,7 +1,7 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
-use super::file::{self, Block, Content};
-use super::keys::{Kind, Table};
+use super::file::{self, Block, Content, Entry};
+use super::keys::{Key, Kind, Table};
 use super::upstreams::UpstreamSets;
 use super::values::Value;
 use crate::args::Settings;
@@ -312,18 +312,14 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
     let mut url = None;
     let (mut query, mut options) = (String::new(), Vec::new());
     for entry in block.entries {
-        let Value::Texts(texts) = entry.value else { unreachable!("it is as it would be typed") };
-        let name = entry.key.name;
-        options.push((name, texts.first().map_or(entry.at, |(at, _)| *at)));
-        match name {
-            "url" => url = texts.into_iter().next().map(|(_, text)| text),
+        let key = entry.key;
+        let (at, texts) = texts_of(entry);
+        options.push((key.name, at));
+        match key.name {
+            "url" => url = texts.into_iter().next(),
             // What it is anyway.
-            _ if texts.is_empty() && entry.key.default == "[]" => {}
-            _ if entry.key.kind == Kind::List => {
-                let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
-                query.extend([format!("&{name}={}", encoded(&texts.join(",")))]);
-            }
-            _ => query.extend(texts.into_iter().map(|(_, text)| format!("&{name}={}", encoded(&text)))),
+            _ if texts.is_empty() && key.default == "[]" => {}
+            _ => query += &option(key, &texts),
         }
     }
     let url = url.ok_or_else(|| (block.at, without_text.to_owned()))?;
@@ -334,8 +330,20 @@ fn endpoint(block: Block) -> Result<Text, (At, String)> {
 const NO_URL: &str = "[[listener]] has no `url`, such as url = \"rooms=tcp://127.0.0.1:8081\"";
 const NO_TEXT: &str = "[[listener]] is left out: its `url` is not a string";
 
+/// Where a value is that is as it would be typed, and its texts.
+pub(super) fn texts_of(entry: Entry) -> (At, Vec<String>) {
+    let Value::Texts(texts) = entry.value else { unreachable!("it is as it would be typed") };
+    (texts.first().map_or(entry.at, |(at, _)| *at), texts.into_iter().map(|(_, text)| text).collect())
+}
+
+/// An option of a URL, behind others: a list is one, and of any other key each text.
+pub(super) fn option(key: &Key, texts: &[String]) -> String {
+    let typed = |text: &str| format!("&{}={}", key.name, encoded(text));
+    if key.kind == Kind::List { typed(&texts.join(",")) } else { texts.iter().map(|text| typed(text)).collect() }
+}
+
 /// A value of an option as it stands in a URL.
-pub(super) fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     percent_encoded(text, b"/:,*=@+")
 }
 

@@ -1,9 +1,8 @@
 //! What `[upstreams.NAME]` stands for: the options of a proxy, at each listener whose `to` is the name.
 
 use super::file::Block;
-use super::keys::Kind;
-use super::layers::{Text, encoded};
-use super::values::{Value, Wrong};
+use super::layers::{Text, option, texts_of};
+use super::values::Wrong;
 use crate::endpoint::Endpoint;
 use crate::policy::rules::At;
 use std::collections::BTreeMap;
@@ -39,12 +38,10 @@ impl UpstreamSets {
             }
             let mut set = Set { at, query: String::new(), options: Vec::new(), is_used: false };
             for entry in block.entries {
-                let Value::Texts(texts) = entry.value else { unreachable!("it is as it would be typed") };
-                let key = entry.key.name;
-                set.options.push((key, texts.first().map_or(entry.at, |(at, _)| *at)));
-                let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
-                debug_assert!(entry.key.kind == Kind::List || texts.len() == 1, "{key}");
-                set.query.extend([format!("&{key}={}", encoded(&texts.join(",")))]);
+                let key = entry.key;
+                let (at, texts) = texts_of(entry);
+                set.options.push((key.name, at));
+                set.query += &option(key, &texts);
             }
             sets.insert(name, set);
         }
