@@ -24,12 +24,13 @@ pub(crate) use loops::Loops;
 use loops::OwnEnd;
 pub(crate) use pool::{Paired, Pool};
 use pool::{Taken, Unconnected};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Datagrams, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
+use switchboard::{Datagrams, Handle, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
 use switchboard_load::typed::{Place, Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
 use tokio::time::Instant;
 use tracing::{Level, debug, enabled};
@@ -213,6 +214,17 @@ fn leads_on<C: Codec>(loops: &Loops, conn: &Connection<C>, pool: &Arc<Pool>) -> 
         return Err(Unconnected::Loop);
     }
     Ok(())
+}
+
+/// Does something beside the connections, until the server drains.
+fn until_drained(handle: &Handle, work: impl Future<Output = Infallible> + Send + 'static) {
+    let draining = handle.draining();
+    handle.spawn(async move {
+        tokio::select! {
+            () = draining => {}
+            never = work => match never {},
+        }
+    });
 }
 
 fn parse_balance(text: &str) -> Result<Balance, String> {

@@ -1,7 +1,9 @@
 //! Asking upstreams every few seconds whether they answer, apart from the connections that are passed on to them.
 
 use super::pool::Pool;
+use super::until_drained;
 use memchr::memmem;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,17 +56,12 @@ impl Check {
             return;
         }
         for at in 0..pool.upstreams().len() {
-            let (pool, check, draining) = (Arc::clone(pool), self.clone(), handle.draining());
-            handle.spawn(async move {
-                tokio::select! {
-                    () = draining => {}
-                    () = check.keep_asking(&pool, at) => {}
-                }
-            });
+            let (pool, check) = (Arc::clone(pool), self.clone());
+            until_drained(handle, async move { check.keep_asking(&pool, at).await });
         }
     }
 
-    async fn keep_asking(&self, pool: &Pool, at: usize) {
+    async fn keep_asking(&self, pool: &Pool, at: usize) -> Infallible {
         let (mut failures, mut successes) = (0, 0);
         loop {
             match self.ask(pool, at).await {
@@ -134,7 +131,7 @@ mod tests {
     }
 
     /// A server that is there, and a place where nobody is.
-    async fn pool(check: &Check) -> (tokio::net::TcpListener, Arc<Pool>, impl Future<Output = ()>) {
+    async fn pool(check: &Check) -> (tokio::net::TcpListener, Arc<Pool>, impl Future<Output = Infallible>) {
         let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let nowhere = std::env::temp_dir().join(format!("switchboard-{}-nobody", std::process::id()));
         let to = format!("unix://{},tcp://{}", nowhere.display(), there.local_addr().expect("an address"));

@@ -3,6 +3,8 @@
 //! The last good answer stays while there is no other.
 
 use super::pool::Pool;
+use super::until_drained;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,17 +32,12 @@ pub(super) fn keep_looking(pool: &Arc<Pool>, handle: &Handle) {
     let names =
         pool.upstreams().iter().enumerate().filter_map(|(at, upstream)| Some((at, upstream.name()?.to_owned())));
     for (at, name) in names {
-        let (pool, draining) = (Arc::clone(pool), handle.draining());
-        handle.spawn(async move {
-            tokio::select! {
-                () = draining => {}
-                () = look(&pool, at, &name) => {}
-            }
-        });
+        let pool = Arc::clone(pool);
+        until_drained(handle, async move { look(&pool, at, &name).await });
     }
 }
 
-async fn look(pool: &Pool, at: usize, name: &str) {
+async fn look(pool: &Pool, at: usize, name: &str) -> Infallible {
     let upstream = &pool.upstreams()[at];
     loop {
         match look_up(name).await {
