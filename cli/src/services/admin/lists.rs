@@ -6,11 +6,12 @@ use super::families::shown;
 use super::figures::seconds_of;
 use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
 use crate::policy::proof::Proof;
-use crate::services::proxy::Paired;
+use crate::services::proxy::{Paired, Pool};
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::policy::Principal;
 use switchboard::{
@@ -116,7 +117,7 @@ impl Admin {
             let ids: HashSet<_> = connections.iter().map(|info| info.id).collect();
             self.names(|named| ids.contains(&named.id)).await
         };
-        let told = connections.iter().map(|info| self.connection(info, named.get(&info.id)));
+        let told = connections.iter().map(|info| connection(info, named.get(&info.id), &pools));
         written("connections", told, Some(("open", self.handle.connections().len()))).await
     }
 
@@ -136,22 +137,14 @@ impl Admin {
     pub(super) async fn one_connection(&self, id: ConnectionId) -> Result<Value, Failure> {
         let info = self.handle.connections().get(id).ok_or_else(no_connection)?;
         let named = self.names(|named| named.id == id).await;
-        Ok(self.connection(&info, named.get(&id)))
+        Ok(connection(&info, named.get(&id), &self.running.pools()))
     }
 
     /// The connection that has a name.
     pub(super) fn called(&self, name: &UserName) -> Result<Value, Failure> {
         let named = self.hub.connection(name).ok_or_else(|| nobody(name))?;
         let info = self.handle.connections().get(named.id).ok_or_else(|| nobody(name))?;
-        Ok(self.connection(&info, Some(&named)))
-    }
-
-    fn connection(&self, info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
-        let mut told = connection(info, named);
-        if let Some(Paired::To(upstream)) = self.running.pools().iter().find_map(|pool| pool.paired(info.id)) {
-            told["upstream"] = upstream.into();
-        }
-        told
+        Ok(connection(&info, Some(&named), &self.running.pools()))
     }
 
     /// Those who have left lately.
@@ -252,10 +245,10 @@ fn key(order: ConnectionOrder, info: &ConnectionInfo) -> u64 {
     }
 }
 
-fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
+fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>, pools: &[Arc<Pool>]) -> Value {
     let principal = named.and_then(|named| named.principal.as_deref());
     let proof = principal.and_then(Proof::of);
-    json!({
+    let mut told = json!({
         "id": u64::from(info.id),
         "name": named.map(|named| named.name.to_string()),
         "user": principal.and_then(Principal::name).map(ToString::to_string),
@@ -277,7 +270,11 @@ fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>) -> Value {
         "blocked_seconds": info.blocked.map(|blocked| blocked.as_secs()),
         "lost": info.lost,
         "rooms": info.subscriptions,
-    })
+    });
+    if let Some(Paired::To(upstream)) = pools.iter().find_map(|pool| pool.paired(info.id)) {
+        told["upstream"] = upstream.into();
+    }
+    told
 }
 
 fn ended(info: &ClosedInfo) -> Value {
