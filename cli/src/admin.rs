@@ -87,8 +87,7 @@ impl AdminRemote {
         let fetched = self.ask(method, &path, body, BOUNDS).await.map_err(|error| self.unreached(&error))?;
         let body = self.body(&fetched)?;
         if let Some(faults) = body["faults"].as_array().filter(|_| fetched.status == StatusCode::UNPROCESSABLE_ENTITY) {
-            let faults = faults.iter().filter_map(Value::as_str).map(|fault| of_file(fault, sent.as_deref()));
-            complain(faults.collect::<Vec<_>>().iter().map(String::as_str));
+            complain(faults.iter().filter_map(Value::as_str).map(|fault| of_file(fault, sent.as_deref())));
             return Ok(ExitCode::FAILURE);
         }
         if !fetched.status.is_success() {
@@ -149,7 +148,7 @@ impl AdminRemote {
         if has_to_be_ready && !unready.is_empty() {
             reasons.push(format!("the server wants no connections: {}", unready.join(", ")));
         }
-        complain(reasons.iter().map(String::as_str));
+        complain(&reasons);
         Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -170,9 +169,9 @@ fn of_file(fault: &str, name: Option<&str>) -> String {
 }
 
 /// Says what is wrong, a line each.
-fn complain<'a>(faults: impl Iterator<Item = &'a str>) {
+fn complain(faults: impl IntoIterator<Item = impl AsRef<str>>) {
     for fault in faults {
         // Nobody is left to tell if stderr is closed.
-        let _ = writeln!(io::stderr(), "error: {}", Escaped(fault.as_bytes()));
+        let _ = writeln!(io::stderr(), "error: {}", Escaped(fault.as_ref().as_bytes()));
     }
 }
