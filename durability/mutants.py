@@ -54,12 +54,16 @@ MUTANTS = {
                 """        if @ {
             let mut state = self.state.lock();
             for message in &messages {
-                self.show(&mut state, Arc::clone(message), None);
+                self.show(&mut state, Arc::clone(message), Except::Nobody);
             }
         }
         let mut handed = Handed(""",
             ),
-            ("switchboard/src/hub/room/keeping.rs", "        if kept.is_ok() {\n", "        if kept.is_ok() && !@ {\n"),
+            (
+                "switchboard/src/hub/room/keeping.rs",
+                "        if kept.is_ok() && shown.is_none() {\n",
+                "        if kept.is_ok() && shown.is_none() && !@ {\n",
+            ),
         ],
     ),
     "epochs": (
