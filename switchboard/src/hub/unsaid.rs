@@ -19,11 +19,13 @@ pub(super) struct Silence {
 impl Silence {
     /// None if all was said.
     pub(super) fn new(encoding: &MemberEncoding, messages: &[(u64, Except)]) -> Option<Self> {
+        if messages.is_empty() {
+            return None;
+        }
         let mut excepted: Vec<_> = messages.iter().filter_map(|(_, except)| except.own()).collect();
         excepted.sort_unstable();
         let for_no_group = messages.iter().filter(|(_, except)| except.is_for_no_group()).count();
-        let (encoding, messages) = (encoding.clone(), messages.to_vec());
-        (!messages.is_empty()).then_some(Self { encoding, messages, excepted, for_no_group })
+        Some(Self { encoding: encoding.clone(), messages: messages.to_vec(), excepted, for_no_group })
     }
 
     /// The number of the first that `member` would have got, and how many those are.
