@@ -33,8 +33,8 @@ struct Handover {
 }
 
 /// One room.
-pub(super) struct ServedRoom {
-    pub(super) key: Key,
+struct ServedRoom {
+    key: Key,
     replica: Replica,
     sink: Arc<dyn SharedRoom>,
     batches: VecDeque<Handover>,
@@ -266,6 +266,11 @@ impl ReplicaTask {
 }
 
 impl ServedRoom {
+    /// Whether it is the room that was opened by this key.
+    fn is(&self, key: Key) -> bool {
+        self.key == key
+    }
+
     fn act(&mut self, room: &RoomName, action: ReplicaAction, engine: &Arc<dyn Engine>, words: &Arc<Words>) {
         let (words, name, key) = (Arc::clone(words), room.clone(), self.key);
         match action {

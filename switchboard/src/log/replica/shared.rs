@@ -3,7 +3,7 @@
 //! Whoever asks, and the engine when it answers, only leaves a word in a queue. What the engine tells unasked is bounded there; what does not
 //! fit is dropped, and found by the next check.
 
-use super::serving::{ReplicaTask, ServedRoom};
+use super::serving::ReplicaTask;
 use super::{
     AppendError, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation, LogEnd, LogIdentity,
     Position, Stored,
@@ -236,13 +236,6 @@ impl SharedLog for ReplicatedLog {
 impl std::fmt::Debug for ReplicatedLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReplicatedLog").field("own", &self.own).finish_non_exhaustive()
-    }
-}
-
-impl ServedRoom {
-    /// Whether it is the room that was opened by this key.
-    pub(super) fn is(&self, key: Key) -> bool {
-        self.key == key
     }
 }
 
