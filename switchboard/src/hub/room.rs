@@ -295,14 +295,19 @@ impl RoomInner {
         }
     }
 
+    /// Has its history give up what `drop` takes from it, which says how many bytes that are.
+    fn shrink(&self, state: &mut RoomState, drop: impl FnOnce(&mut Timeline) -> usize) {
+        let before = state.shown.len();
+        self.holding.grow(-drop(&mut state.shown).cast_signed());
+        self.holding.counts.kept(before, state.shown.len());
+    }
+
     /// Drops the older half of its history, unless there was a publication since it was last asked to. Says whether it still
     /// keeps something.
     pub(super) fn gives_way(&self) -> bool {
         let mut state = self.state.lock();
         if !std::mem::take(&mut state.is_recent) {
-            let before = state.shown.len();
-            self.holding.grow(-state.shown.halve().cast_signed());
-            self.holding.counts.kept(before, state.shown.len());
+            self.shrink(&mut state, Timeline::halve);
         }
         state.is_keeping = !state.shown.is_empty();
         state.is_keeping

@@ -77,9 +77,7 @@ impl RoomInner {
     fn forget_to(&self, upto: MessageId) {
         let mut state = self.state.lock();
         if state.shown.last().epoch == upto.epoch {
-            let before = state.shown.len();
-            self.holding.grow(-state.shown.purge(upto.seq).cast_signed());
-            self.holding.counts.kept(before, state.shown.len());
+            self.shrink(&mut state, |shown| shown.purge(upto.seq));
         }
     }
 

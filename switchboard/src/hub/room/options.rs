@@ -175,9 +175,7 @@ impl RoomInner {
     #[cold]
     fn forget_before(&self, state: &mut RoomState, oldest: Option<SystemTime>) {
         if let Some(oldest) = oldest {
-            let before = state.shown.len();
-            self.holding.grow(-state.shown.forget_before(oldest).cast_signed());
-            self.holding.counts.kept(before, state.shown.len());
+            self.shrink(state, |shown| shown.forget_before(oldest));
         }
     }
 
@@ -197,9 +195,8 @@ impl RoomInner {
                 self.holding.counts.reclassed(state.options.class, options.class, state.member_count());
             }
             state.options = options;
-            let (keep, before) = (self.keep(&state), state.shown.len());
-            self.holding.grow(-state.shown.trim(keep).cast_signed());
-            self.holding.counts.kept(before, state.shown.len());
+            let keep = self.keep(&state);
+            self.shrink(&mut state, |shown| shown.trim(keep));
             self.forget_old(&mut state);
         }
     }

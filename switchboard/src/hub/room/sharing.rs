@@ -78,10 +78,7 @@ impl RoomInner {
     /// What it shows next is behind `at`. Members who knew what was before are told what became of it.
     fn goes_to(&self, state: &mut RoomState, at: MessageId) {
         let before = state.shown.last();
-        let (bytes, count) = (state.shown.bytes(), state.shown.len());
-        state.shown = Timeline::behind(at, Vec::new());
-        self.holding.grow(-bytes.cast_signed());
-        self.holding.counts.kept(count, 0);
+        self.shrink(state, |shown| std::mem::replace(shown, Timeline::behind(at, Vec::new())).bytes());
         let is_same = before.epoch == at.epoch;
         for worker in &state.workers {
             worker.post(if is_same {
