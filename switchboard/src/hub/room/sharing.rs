@@ -57,7 +57,7 @@ impl RoomInner {
     /// Nobody has it any more.
     pub(super) fn unshare(&mut self) {
         if self.state.get_mut().sharing().is_some()
-            && let Some(shared) = self.holding.log.as_ref().and_then(|log| log.shared())
+            && let Some(shared) = self.shared()
         {
             shared.close(&self.name, self.id.0);
         }
