@@ -3,7 +3,7 @@
 use super::Hub;
 use super::names::Reached;
 use super::policy::Principal;
-use super::room::{RoomClass, RoomFigures, RoomInner};
+use super::room::RoomClass;
 use super::session::SessionInner;
 use crate::link::ConnectionId;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -86,13 +86,5 @@ impl Hub {
 impl SessionInner {
     fn named(&self) -> Option<NamedConnection> {
         Some(NamedConnection { id: self.link()?.id, name: self.name(), principal: self.principal() })
-    }
-}
-
-impl RoomInner {
-    fn info(&self) -> RoomInfo {
-        let RoomFigures { members, last, history: (history_messages, history_bytes), is_durable, class } =
-            self.figures();
-        RoomInfo { name: self.name.clone(), members, last, history_messages, history_bytes, is_durable, class }
     }
 }

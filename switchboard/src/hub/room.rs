@@ -12,7 +12,6 @@ mod sharing;
 
 pub(super) use past::PastRead;
 
-pub(super) use options::RoomFigures;
 pub use options::{Overflow, PresenceNotices, RoomClass, RoomOptions};
 
 use super::HubLimits;

@@ -2,12 +2,13 @@
 
 use super::{RoomInner, RoomState};
 use crate::hub::HubLimits;
+use crate::hub::listing::RoomInfo;
 use crate::hub::log::{Retention, RoomLog};
 use crate::hub::membership::JoinError;
 use crate::hub::shown::Kept;
 use crate::hub::standing::Objection;
 use std::time::{Duration, SystemTime};
-use switchboard_proto::{Bucket, MessageId, Rate, RoomName};
+use switchboard_proto::{Bucket, Rate, RoomName};
 use tokio::time::Instant;
 
 /// What happens to publications for a member whose socket takes no more, once its outbox is full.
@@ -200,26 +201,16 @@ impl RoomInner {
             self.forget_old(&mut state);
         }
     }
-}
 
-/// One at the moment of asking.
-pub(in crate::hub) struct RoomFigures {
-    pub(in crate::hub) members: usize,
-    pub(in crate::hub) last: MessageId,
-    /// Messages that it keeps, and their bytes.
-    pub(in crate::hub) history: (usize, usize),
-    pub(in crate::hub) is_durable: bool,
-    pub(in crate::hub) class: Option<RoomClass>,
-}
-
-impl RoomInner {
     /// How it is now.
-    pub(in crate::hub) fn figures(&self) -> RoomFigures {
+    pub(in crate::hub) fn info(&self) -> RoomInfo {
         let state = self.state.lock();
-        RoomFigures {
+        RoomInfo {
+            name: self.name.clone(),
             members: state.member_count(),
             last: state.shown.last(),
-            history: (state.shown.len(), state.shown.bytes()),
+            history_messages: state.shown.len(),
+            history_bytes: state.shown.bytes(),
             is_durable: state.durable.is_some(),
             class: state.options.class,
         }
