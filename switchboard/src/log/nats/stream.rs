@@ -131,9 +131,8 @@ pub(super) fn differences(info: &Value, profile: NatsProfile) -> Vec<String> {
     for key in ["buckets", "format"] {
         differ(&format!("metadata.{key}"), &has["metadata"][key], &wanted["metadata"][key]);
     }
-    let off = [&has["no_ack"], &has["sealed"], &has["allow_msg_ttl"], &has["allow_rollup_hdrs"], &has["mirror"]];
-    for (key, value) in ["no_ack", "sealed", "allow_msg_ttl", "allow_rollup_hdrs", "mirror"].iter().zip(off) {
-        if !matches!(value, Value::Null | Value::Bool(false)) {
+    for key in ["no_ack", "sealed", "allow_msg_ttl", "allow_rollup_hdrs", "mirror"] {
+        if !matches!(&has[key], Value::Null | Value::Bool(false)) {
             differences.push(format!("it has {key}, which hides or changes what rooms rest on"));
         }
     }

@@ -93,7 +93,8 @@ pub(super) enum WireError {
 
 /// Takes the next operation off `input`, if all of it is there.
 pub(super) fn decode(input: &mut BytesMut) -> Result<Option<ServerLine>, WireError> {
-    let Some(end) = memchr(input) else {
+    // A line is short: looking through a payload that follows it costs nothing, as the first line end is found before.
+    let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
         return if input.len() > LINE_BYTES { Err(WireError::LongLine) } else { Ok(None) };
     };
     if end > LINE_BYTES {
@@ -122,11 +123,6 @@ pub(super) fn decode(input: &mut BytesMut) -> Result<Option<ServerLine>, WireErr
     };
     input.advance(end + 1);
     Ok(Some(operation))
-}
-
-fn memchr(input: &[u8]) -> Option<usize> {
-    // A line is short: looking through a payload that follows it costs nothing, as the first line end is found before.
-    input.iter().position(|byte| *byte == b'\n')
 }
 
 /// `MSG subject sid [reply] bytes`, or `HMSG subject sid [reply] bytes-of-headers bytes`, and what follows that line.
