@@ -455,13 +455,17 @@ impl Replica {
         least + most.saturating_sub(least).mul_f64(self.draw() as f64 / u64::MAX as f64)
     }
 
-    /// A number that is drawn (`SplitMix64`: a permutation of a counter, with nothing to keep beside it).
     fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        drawn(&mut self.random)
     }
+}
+
+/// A number that is drawn (`SplitMix64`: a permutation of a counter, with nothing to keep beside it).
+fn drawn(counter: &mut u64) -> u64 {
+    *counter = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*counter ^ (*counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn append(flight: &Flight) -> ReplicaAction {

@@ -2,7 +2,7 @@
 //! doubled; copies are behind; for a while nobody answers; it loses its end, goes back to an older state, or is another one.
 
 use super::envelope::{LogEnvelope, Position};
-use super::{AppendError, LogEnd, Stored};
+use super::{AppendError, LogEnd, Stored, drawn};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use switchboard_proto::RoomName;
@@ -12,10 +12,7 @@ pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        drawn(&mut self.0)
     }
 
     pub(super) fn below(&mut self, most: u64) -> u64 {
