@@ -2,7 +2,7 @@
 
 use super::world::LogReply;
 use crate::log::replica::model_log::ModelLog;
-use crate::log::replica::{EngineError, LogEnvelope, Replica, ReplicaAction, Stored};
+use crate::log::replica::{EngineError, LogEntry, LogEnvelope, Replica, ReplicaAction, Stored};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,8 +17,13 @@ pub(super) fn one(stored: &Stored) -> String {
 fn bytes(envelope: &Bytes) -> Option<String> {
     let LogEnvelope { epoch, first, token, prev, entries, .. } = LogEnvelope::parse(envelope).ok()?;
     let (token, prev) = (token.0 % 9973, prev.map_or(0, |prev| prev.0 % 9973));
-    let payloads: Vec<_> = entries.iter().map(|one| u64::from_be_bytes(one.payload[..].try_into().unwrap())).collect();
+    let payloads: Vec<_> = entries.iter().map(payload).collect();
     Some(format!("{epoch}-{first} #{token} behind #{prev} {payloads:?}"))
+}
+
+/// Which publication an entry is.
+pub(super) fn payload(entry: &LogEntry) -> u64 {
+    u64::from_be_bytes(entry.payload[..].try_into().unwrap())
 }
 
 pub(super) fn told(action: &ReplicaAction) -> String {
@@ -43,27 +48,21 @@ pub(super) fn answer(reply: &LogReply) -> String {
 
 /// All messages that the log ever took.
 pub(super) fn kept(log: &ModelLog) -> HashMap<(RoomName, MessageId), u64> {
-    let mut kept = HashMap::new();
-    for (room, envelope) in &log.taken {
-        for (entry, seq) in envelope.entries.iter().zip(envelope.first..) {
-            let payload = u64::from_be_bytes(entry.payload[..].try_into().unwrap());
-            kept.insert((room.clone(), MessageId { epoch: envelope.epoch, seq }), payload);
-        }
-    }
-    kept
+    taken(log).map(|(room, id, payload, _)| ((room.clone(), id), payload)).collect()
 }
 
 /// In which envelope each message was, and behind which.
 pub(super) fn links(log: &ModelLog) -> HashMap<(RoomName, MessageId, u64), (u64, Option<u64>)> {
-    let mut links = HashMap::new();
-    for (room, envelope) in &log.taken {
-        for (entry, seq) in envelope.entries.iter().zip(envelope.first..) {
-            let payload = u64::from_be_bytes(entry.payload[..].try_into().unwrap());
-            let id = MessageId { epoch: envelope.epoch, seq };
-            links.insert((room.clone(), id, payload), (envelope.token.0, envelope.prev.map(|prev| prev.0)));
-        }
-    }
-    links
+    let link = |envelope: &LogEnvelope| (envelope.token.0, envelope.prev.map(|prev| prev.0));
+    taken(log).map(|(room, id, payload, envelope)| ((room.clone(), id, payload), link(envelope))).collect()
+}
+
+/// Each message that the log ever took, in the order in which it did, and its envelope.
+fn taken(log: &ModelLog) -> impl Iterator<Item = (&RoomName, MessageId, u64, &LogEnvelope)> {
+    log.taken.iter().flat_map(|(room, envelope)| {
+        let ids = (envelope.first..).map(|seq| MessageId { epoch: envelope.epoch, seq });
+        envelope.entries.iter().zip(ids).map(move |(entry, id)| (room, id, payload(entry), envelope))
+    })
 }
 
 pub(super) fn tell(replica: &mut Replica, reply: LogReply, now: Duration) {

@@ -1,6 +1,6 @@
 //! Nodes, rooms and their log, and what happens between them, in the order of a clock that only they have.
 
-use super::told::{answer, kept, links, one, tell, told};
+use super::told::{answer, kept, links, one, payload, tell, told};
 use super::{Losses, Mutant, from_environment};
 use crate::log::replica::judge::Judge;
 use crate::log::replica::model_log::{Dice, ModelLog};
@@ -176,7 +176,7 @@ impl World {
             ReplicaAction::Begin(id) => self.judge.begins(node, room, id),
             ReplicaAction::Show(entries) => {
                 for ShownEntry { id, entry, ticket, .. } in entries {
-                    let payload = u64::from_be_bytes(entry.payload[..].try_into().unwrap());
+                    let payload = payload(&entry);
                     let first = self.log.first(room).map_or(u64::MAX, |first| first.first);
                     let may_lack = self.losses == Losses::Some || self.emptied;
                     self.judge.shows(node, room, id, payload, |seq| may_lack || seq < first);
