@@ -18,11 +18,23 @@ pub(crate) struct ModelLog {
     pub(crate) retained: Mutex<BTreeMap<RoomName, Retention>>,
 }
 
-enum Asked {
+/// What a log was asked for and has not done.
+pub(crate) enum Asked {
     Append { room: RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId> },
     Read { room: RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>> },
     Forget { room: RoomName, done: Done<()> },
     Purge { room: RoomName, upto: MessageId, done: Done<()> },
+}
+
+impl Asked {
+    pub(crate) fn fail(self) {
+        let error = LogError::unavailable("the disk is full");
+        match self {
+            Self::Append { done, .. } => done(Err(error)),
+            Self::Read { done, .. } => done(Err(error)),
+            Self::Forget { done, .. } | Self::Purge { done, .. } => done(Err(error)),
+        }
+    }
 }
 
 impl ModelLog {
@@ -60,13 +72,8 @@ impl ModelLog {
 
     /// Fails the next thing that it was asked for.
     pub(crate) fn fail_one(&self) {
-        let error = LogError::unavailable("the disk is full");
         let next = self.asked.lock().pop_front().unwrap();
-        match next {
-            Asked::Append { done, .. } => done(Err(error)),
-            Asked::Read { done, .. } => done(Err(error)),
-            Asked::Forget { done, .. } | Asked::Purge { done, .. } => done(Err(error)),
-        }
+        next.fail();
     }
 
     /// Is never heard of again about what it was asked for.

@@ -1,7 +1,7 @@
 //! A log that does what it is asked for when the test says so, on the test's own thread: in memory, or in SQLite. What the disk does takes
 //! no time of the test's clock, so that everything follows from a seed.
 
-use super::model_log::ModelLog;
+use super::model_log::{Asked, ModelLog};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,12 +72,6 @@ impl Drop for Keeper {
     }
 }
 
-enum Asked {
-    Append { room: RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId> },
-    Read { room: RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>> },
-    Forget { room: RoomName, done: Done<()> },
-}
-
 pub(crate) struct PacedLog {
     keeper: Mutex<Keeper>,
     asked: Mutex<VecDeque<Asked>>,
@@ -122,18 +116,12 @@ impl PacedLog {
         is_some
     }
 
-    /// Fails the next thing that it was asked for. Says whether there was one.
-    pub(crate) fn fail_one(&self) -> bool {
-        let error = LogError::unavailable("the disk is full");
+    /// Fails the next thing that it was asked for, if there is one.
+    pub(crate) fn fail_one(&self) {
         let next = self.asked.lock().pop_front();
-        let is_one = next.is_some();
-        match next {
-            Some(Asked::Append { done, .. }) => done(Err(error)),
-            Some(Asked::Read { done, .. }) => done(Err(error)),
-            Some(Asked::Forget { done, .. }) => done(Err(error)),
-            None => {}
+        if let Some(asked) = next {
+            asked.fail();
         }
-        is_one
     }
 
     /// The process dies: what it was asked for is done up to some point, and nobody is told.
@@ -178,6 +166,11 @@ impl PacedLog {
                 drop(keeper);
                 done(forgotten);
             }
+            Asked::Purge { room, upto, done } => {
+                let purged = keeper.answer(|log, done| log.purge(&room, upto, done));
+                drop(keeper);
+                done(purged);
+            }
         }
     }
 }
@@ -201,6 +194,10 @@ impl RoomLog for PacedLog {
 
     fn forget(&self, room: &RoomName, done: Done<()>) {
         self.asked.lock().push_back(Asked::Forget { room: room.clone(), done });
+    }
+
+    fn purge(&self, room: &RoomName, upto: MessageId, done: Done<()>) {
+        self.asked.lock().push_back(Asked::Purge { room: room.clone(), upto, done });
     }
 
     fn health(&self) -> Result<(), LogError> {
