@@ -67,7 +67,8 @@ fn judged(seeds: u64, promise: Promise, keeper: impl Fn(u64) -> Option<Keeper>) 
     for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let log = keeper(seed).map(PacedLog::new);
-        let recorder = runtime.block_on(life(Random::new(seed), log, &mut happened));
+        let recorder;
+        (recorder, happened) = runtime.block_on(life(Random::new(seed), log, happened));
         let faults = judge(&recorder.events(), promise);
         if !faults.is_empty() {
             let faults: Vec<_> = faults.iter().take(5).map(ToString::to_string).collect();
@@ -77,8 +78,9 @@ fn judged(seeds: u64, promise: Promise, keeper: impl Fn(u64) -> Option<Keeper>) 
     happened
 }
 
-async fn life(mut random: Random, log: Option<Arc<PacedLog>>, happened: &mut Happened) -> Recorder {
-    let mut world = World::begin(log).await;
+/// What was taken down; and what has come to pass, behind what had before.
+async fn life(mut random: Random, log: Option<Arc<PacedLog>>, happened: Happened) -> (Recorder, Happened) {
+    let mut world = World::begin(log, happened).await;
     for _ in 0..STEPS {
         let who = random.within(0..MEMBERS as u64) as usize;
         match random.within(0..100) {
@@ -94,14 +96,7 @@ async fn life(mut random: Random, log: Option<Arc<PacedLog>>, happened: &mut Hap
         }
     }
     world.end().await;
-    let World { recorder, happened: more, .. } = world;
-    happened.gaps += more.gaps;
-    happened.resets += more.resets;
-    happened.failed += more.failed;
-    happened.unknown += more.unknown;
-    happened.deep += more.deep;
-    happened.returns += more.returns;
-    recorder
+    (world.recorder, world.happened)
 }
 
 /// A member, what its stay is called, and up to which message it was told.
@@ -126,10 +121,10 @@ struct World {
 }
 
 impl World {
-    async fn begin(log: Option<Arc<PacedLog>>) -> Self {
+    async fn begin(log: Option<Arc<PacedLog>>, happened: Happened) -> Self {
         let node = start(log.as_ref()).await;
         let (recorder, pending, seats, known) = Default::default();
-        Self { log, node, recorder, pending, seats, known, calls: 0, stays: 0, happened: Happened::default() }
+        Self { log, node, recorder, pending, seats, known, calls: 0, stays: 0, happened }
     }
 
     fn room(&self, number: usize) -> Room {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use switchboard::log::RoomLog;
 use switchboard::log::replica::{Engine as _, MemoryEngine, MemoryLog, ReplicatedLog, ReplicatedOptions};
 use switchboard::prelude::*;
-use switchboard::{Format, Join, JoinError, MessageId, PublishError, Room};
+use switchboard::{Format, Join, JoinError, Message, MessageId, PublishError, Room};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
@@ -68,20 +68,9 @@ async fn members_on_two_nodes_are_shown_the_same_messages_in_the_same_order() {
     }
     ids.sort_unstable();
     assert_eq!(ids, (1..=40).collect::<Vec<_>>());
-    let history: Vec<_> = one
-        .node
-        .quiet("lobby")
-        .history(99)
-        .iter()
-        .map(|one| format!("{} {}", one.id.seq, one.payload.escape_ascii()))
-        .collect();
-    let others: Vec<_> = two
-        .node
-        .quiet("lobby")
-        .history(99)
-        .iter()
-        .map(|one| format!("{} {}", one.id.seq, one.payload.escape_ascii()))
-        .collect();
+    let text = |message: &Arc<Message>| format!("{} {}", message.id.seq, message.payload.escape_ascii());
+    let [history, others] =
+        [&one, &two].map(|shared| shared.node.quiet("lobby").history(99).iter().map(text).collect::<Vec<_>>());
     assert_eq!((history.len(), &history), (40, &others));
     // Each gets all but its own.
     let without = |letter: char| history.iter().filter(|one| !one.contains(letter)).cloned().collect::<Vec<_>>();
