@@ -58,7 +58,7 @@ impl fmt::Display for Fault {
 
 /// Says what of a history must not be.
 pub fn judge(events: &[Event], promise: Promise) -> Vec<Fault> {
-    let mut judge = Judge { promise, ..Judge::new() };
+    let mut judge = Judge::new(promise);
     judge.learn(events);
     judge.walk(events);
     judge.faults.sort_by_key(|fault| (fault.at, fault.rule));
@@ -88,9 +88,9 @@ pub(crate) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new() -> Self {
+    fn new(promise: Promise) -> Self {
         Self {
-            promise: Promise::Durable,
+            promise,
             faults: Vec::new(),
             calls: HashMap::new(),
             by_text: HashMap::new(),
