@@ -89,13 +89,7 @@ pub(crate) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(promise: Promise) -> Self {
-        Self {
-            promise,
-            faults: Vec::new(),
-            calls: HashMap::new(),
-            by_text: HashMap::new(),
-            texts: HashMap::new(),
-        }
+        Self { promise, faults: Vec::new(), calls: HashMap::new(), by_text: HashMap::new(), texts: HashMap::new() }
     }
 
     pub(crate) fn fault(&mut self, rule: Rule, at: usize, what: String) {

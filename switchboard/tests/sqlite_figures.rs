@@ -1,11 +1,11 @@
 //! What rooms cost that SQLite keeps, for docs/durability.md: each runs what it is held against in turn with it, so that a machine that does
 //! something else spoils both alike. Run one alone, optimised, with `--ignored --nocapture`.
 
-use std::path::PathBuf;
+use crate::sqlite_log::Folder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use switchboard::log::{PageLimit, SqliteLog, SqliteOptions};
+use switchboard::log::PageLimit;
 use switchboard::{Hub, HubLimits, MessageId, Room, RoomOptions};
 
 const ROOMS: usize = 50;
@@ -14,26 +14,6 @@ const PAYLOAD: [u8; 128] = [b'x'; 128];
 /// How long each of two things is measured before the other has its turn, and how often.
 const TURN: Duration = Duration::from_millis(400);
 const TURNS: usize = 12;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("switchboard-figures-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn open(&self) -> Arc<SqliteLog> {
-        Arc::new(SqliteLog::open(&self.0, SqliteOptions::default()).unwrap())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn rooms(hub: &Hub) -> Vec<Room> {
     let options = RoomOptions { history_messages: Some(100_000), ..RoomOptions::default() };
@@ -132,9 +112,8 @@ fn bare(folder: &Folder) -> rusqlite::Connection {
 #[test]
 #[ignore = "measures the disk for some seconds: run it alone, optimised, with --nocapture"]
 fn publishers() {
-    let (folder, other) = (Folder::new("publishers"), Folder::new("bare"));
-    let log = folder.open();
-    let durable = Hub::builder().log(Arc::clone(&log) as _).build().unwrap();
+    let (folder, other) = (Folder::new("figures-publishers"), Folder::new("figures-bare"));
+    let durable = Hub::builder().log(Arc::new(folder.open())).build().unwrap();
     let (durable, volatile, bare) = (rooms(&durable), rooms(&Hub::new()), bare(&other));
     let mut next = 1;
     let [mut committed, mut one, mut hundred, mut thousand, mut lone, mut crowd] =
@@ -170,7 +149,7 @@ fn publishers() {
 #[ignore = "writes gigabytes: run it alone, optimised, with --nocapture; FIGURES_ROOMS=N for fewer rooms"]
 fn starts() {
     let count: u64 = std::env::var("FIGURES_ROOMS").map_or(100_000, |count| count.parse().unwrap());
-    let folder = Folder::new("starts");
+    let folder = Folder::new("figures-starts");
     drop(folder.open());
     let database = rusqlite::Connection::open(folder.0.join("history.db")).unwrap();
     let made = format!(
@@ -190,7 +169,7 @@ fn starts() {
     };
     let (began, before) = (Instant::now(), resident());
     let used = cpu();
-    let log = folder.open();
+    let log = Arc::new(folder.open());
     let opened = began.elapsed();
     let hub = Hub::builder()
         .limits(HubLimits { rooms: count as usize + 1, ..HubLimits::default() })
@@ -230,9 +209,8 @@ fn read(room: &Room, is_over: &AtomicBool) -> usize {
 #[test]
 #[ignore = "measures the disk for some seconds: run it alone, optimised, with --nocapture"]
 fn pages_while_others_write() {
-    let folder = Folder::new("pages");
-    let log = folder.open();
-    let hub = Hub::builder().log(Arc::clone(&log) as _).build().unwrap();
+    let folder = Folder::new("figures-pages");
+    let hub = Hub::builder().log(Arc::new(folder.open())).build().unwrap();
     let rooms = rooms(&hub);
     let [mut past, mut alone, mut beside] = std::array::from_fn(|_| Taken::default());
     for _ in 0..TURNS {

@@ -15,16 +15,16 @@ use switchboard::{Hub, HubLimits, Message, MessageId, RoomName, UserName};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory that is gone with it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("switchboard-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         Self(path)
     }
 
-    fn open(&self) -> SqliteLog {
+    pub(crate) fn open(&self) -> SqliteLog {
         SqliteLog::open(&self.0, SqliteOptions::default()).expect("a log")
     }
 
