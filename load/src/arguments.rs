@@ -46,10 +46,10 @@ pub struct Arguments {
     /// Connections; in rooms, members that listen [default: echo 50, rooms 100, idle 1000, udp 16]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) connections: Option<String>,
-    /// Bytes in a message, without its framing [default: 64; rooms 128]
+    /// Bytes in a message, without its framing [default: 64; rooms 128; media 160]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) size: Option<String>,
-    /// Messages a second from all senders together, or max [default: 1000; rooms 100]
+    /// Messages a second from all senders together, or max; in media from each [default: 1000; rooms 100; media 50]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) rate: Option<String>,
     /// With --rate max: messages in flight, per connection or, in rooms, per room [default: 1]
