@@ -272,7 +272,7 @@ fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>, pools: &[A
         "rooms": info.subscriptions,
     });
     if let Some(Paired::To(upstream)) = pools.iter().find_map(|pool| pool.paired(info.id)) {
-        told["upstream"] = upstream.into();
+        told["upstream"] = upstream.to_string().into();
     }
     told
 }

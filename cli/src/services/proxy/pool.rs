@@ -41,10 +41,9 @@ enum Half {
 }
 
 /// What a connection of the server is to a proxy.
-#[derive(Debug)]
-pub(crate) enum Paired {
+pub(crate) enum Paired<'a> {
     /// A client that is passed on to this upstream.
-    To(String),
+    To(&'a Upstream),
     /// The other half of such a one.
     Half,
 }
@@ -127,9 +126,9 @@ impl Pool {
     }
 
     /// What a connection is to it.
-    pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired> {
+    pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired<'_>> {
         self.pairs.lock().get(&id).map(|half| match half {
-            Half::Client(at) => Paired::To(self.upstreams[*at].to_string()),
+            Half::Client(at) => Paired::To(&self.upstreams[*at]),
             Half::Upstream => Paired::Half,
         })
     }
