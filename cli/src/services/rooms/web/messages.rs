@@ -38,15 +38,14 @@ pub(super) async fn answer(
             return Ok(if is_head { answer::bodiless(head) } else { answer::lines(OBJECTS, &told).into() });
         }
     };
-    let link = |next: &Extent, first, last| next.link(&room, span, first, last);
     if is_logged(&session, &room, extent.behind, span.limit)? {
-        let deep = Deep::new(session, room.clone(), extent, account).await?;
-        let (rel, path) = link(&deep.extent, deep.first, MessageId { seq: deep.extent.last, ..deep.end });
+        let deep = Deep::new(session, room, extent, account).await?;
+        let (rel, path) = deep.extent.link(&deep.room, deep.first, deep.extent.last);
         answer::link(head.headers_mut(), rel, path);
         return Ok(if is_head { answer::bodiless(head) } else { Response::pages_from(head, deep, Deep::next) });
     }
-    let pages = Pages::new(session, room.clone(), extent, account)?;
-    let (rel, path) = link(&pages.extent, pages.first, pages.next);
+    let pages = Pages::new(session, room, extent, account)?;
+    let (rel, path) = pages.extent.link(&pages.room, pages.first, pages.next);
     answer::link(head.headers_mut(), rel, path);
     Ok(if is_head { answer::bodiless(head) } else { Response::pages(head, pages) })
 }
@@ -54,36 +53,40 @@ pub(super) async fn answer(
 /// Where an answer begins and ends.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
+    /// What was asked for.
+    span: Span,
     /// The first message is behind this one.
     behind: MessageId,
-    /// The number of the last: that of the room's last when it was asked for, at most.
-    last: u64,
-    limit: Option<usize>,
-    /// Nobody has asked for what is gone.
-    is_newest: bool,
+    /// The last: the room's last when it was asked for, at most.
+    last: MessageId,
 }
 
 impl Extent {
     /// # Errors
     /// It ends with what the room knows nothing of: a message of another incarnation, this one.
-    fn new(room: &Room, Span { since, before, limit }: Span) -> Result<Self, MessageId> {
+    fn new(room: &Room, span: Span) -> Result<Self, MessageId> {
         // Before anything is read: what is published meanwhile is behind it.
-        let mut end = room.last_id();
-        if let Some(before) = before {
-            if before.epoch != end.epoch {
+        let mut last = room.last_id();
+        if let Some(before) = span.before {
+            if before.epoch != last.epoch {
                 return Err(before);
             }
-            end.seq = end.seq.min(before.seq.saturating_sub(1));
+            last.seq = last.seq.min(before.seq.saturating_sub(1));
         }
-        let behind = since.unwrap_or_else(|| before_newest(room, end, limit));
-        Ok(Self { behind, last: end.seq, limit, is_newest: since.is_none() })
+        let behind = span.since.unwrap_or_else(|| before_newest(room, last, span.limit));
+        Ok(Self { span, behind, last })
+    }
+
+    /// Nobody has asked for what is gone.
+    fn is_newest(&self) -> bool {
+        self.span.since.is_none()
     }
 
     /// What is told of what is gone, as far as it was asked for.
     fn notice(&self, notice: Option<Notice>) -> Option<Bytes> {
         let mut notice = notice?;
         if let Notice::Gap { lost, from_seq, .. } = &mut notice {
-            *lost = (*lost).min((self.last + 1).saturating_sub(*from_seq));
+            *lost = (*lost).min((self.last.seq + 1).saturating_sub(*from_seq));
             if *lost == 0 {
                 return None;
             }
@@ -92,16 +95,11 @@ impl Extent {
     }
 
     /// How to go on: behind `next`, or before `first`, which are what was read.
-    fn link(
-        &self,
-        room: &Room,
-        span: Span,
-        first: Option<MessageId>,
-        next: MessageId,
-    ) -> (&'static str, Option<String>) {
-        let limit = self.limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
+    fn link(&self, room: &Room, first: Option<MessageId>, next: MessageId) -> (&'static str, Option<String>) {
+        let Span { since, before, limit } = self.span;
+        let limit = limit.filter(|limit| *limit > 0).map(|limit| format!("&limit={limit}")).unwrap_or_default();
         let path = |from: String| Some(format!("/rooms/{}/messages?{from}{limit}", room.name()));
-        match (span.since, span.before) {
+        match (since, before) {
             (None, Some(_)) => {
                 ("prev", first.filter(|first| first.seq > 1).and_then(|first| path(format!("before={first}"))))
             }
@@ -134,18 +132,17 @@ struct Pages {
 
 impl Pages {
     fn new(session: Session, room: Room, extent: Extent, account: Account) -> Result<Self, Failure> {
-        let end = room.last_id();
-        let most = extent.limit.unwrap_or(usize::MAX);
+        let most = extent.span.limit.unwrap_or(usize::MAX);
         let mut messages = session.page(&room, extent.behind, most).map_err(refused)?.messages;
-        messages.retain(|message| message.id.seq <= extent.last);
+        messages.retain(|message| message.id.seq <= extent.last.seq);
         let first = messages.first().map(|first| first.id);
         let next = match messages.last() {
             Some(message) => message.id,
             // None was wanted.
-            None if !extent.is_newest && most == 0 => extent.behind,
-            None => MessageId { seq: extent.last, ..end },
+            None if !extent.is_newest() && most == 0 => extent.behind,
+            None => extent.last,
         };
-        let behind = if extent.is_newest { first.map(before) } else { Some(extent.behind) };
+        let behind = if extent.is_newest() { first.map(before) } else { Some(extent.behind) };
         let last = messages.last().map_or(0, |last| last.id.seq);
         // All of it, so that nobody has more begun than it may have.
         let counted = messages.iter().map(|message| message.payload.len() + ENVELOPE_BYTES).sum();
@@ -188,27 +185,24 @@ struct Deep {
     page: Option<Page>,
     behind: MessageId,
     first: Option<MessageId>,
-    /// The room's last message when it was asked for.
-    end: MessageId,
     account: Account,
 }
 
 impl Deep {
     async fn new(session: Session, room: Room, mut extent: Extent, account: Account) -> Result<Self, Failure> {
-        let end = room.last_id();
         let mut page = read(&session, &room, extent.behind).await?;
-        page.notice.take_if(|_| extent.is_newest);
-        let first = page.messages.first().map(|first| first.id).filter(|first| first.seq <= extent.last);
-        let before_first = first.map_or(extent.last, |first| first.seq - 1);
-        if let Some(limit) = extent.limit {
-            extent.last = extent.last.min(before_first.saturating_add(limit as u64));
+        page.notice.take_if(|_| extent.is_newest());
+        let first = page.messages.first().map(|first| first.id).filter(|first| first.seq <= extent.last.seq);
+        let before_first = first.map_or(extent.last.seq, |first| first.seq - 1);
+        if let Some(limit) = extent.span.limit {
+            extent.last.seq = extent.last.seq.min(before_first.saturating_add(limit as u64));
         }
-        Ok(Self { session, room, extent, page: Some(page), behind: end, first, end, account })
+        Ok(Self { session, room, extent, page: Some(page), behind: extent.last, first, account })
     }
 
     /// The next page, and what is left.
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        let last = self.extent.last;
+        let last = self.extent.last.seq;
         let page = match self.page.take() {
             Some(page) => page,
             None if self.behind.seq >= last => return None,
@@ -235,7 +229,7 @@ impl Deep {
     /// What stands for what cannot be read now.
     fn unread(&self) -> Option<Page> {
         let mut page = self.session.page(&self.room, self.behind, 0).ok()?;
-        let (lost, from_seq) = (self.extent.last - self.behind.seq, self.behind.seq + 1);
+        let (lost, from_seq) = (self.extent.last.seq - self.behind.seq, self.behind.seq + 1);
         page.notice = Some(Notice::Gap { room: self.room.name().clone(), lost, from_seq });
         Some(page)
     }
