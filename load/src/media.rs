@@ -5,6 +5,7 @@
 mod flow;
 
 use crate::clock::Clock;
+use crate::options::{Faults, parse_processes, parse_room};
 use crate::process::Usage;
 use crate::schedule::{SECOND, nanoseconds};
 use crate::typed::{Scheme, Url, parse_count, parse_duration, parse_latency, parse_number, parse_size};
@@ -72,10 +73,10 @@ pub(crate) fn bench(typed: &Arguments) -> Result<(), BenchError> {
 
 impl Plan {
     fn parse(typed: &Arguments) -> Result<Self, Vec<String>> {
-        let mut faults = Vec::new();
-        let url = Url::parse(&typed.url).map_err(|fault| faults.push(format!("{}: {fault}", typed.url))).ok();
+        let mut faults = Faults::default();
+        let url = Url::parse(&typed.url).map_err(|fault| faults.argument(format!("{}: {fault}", typed.url))).ok();
         if url.as_ref().is_some_and(|url| url.scheme != Scheme::Udp) {
-            faults.push(format!("{}: media are datagrams: udp://HOST:PORT", typed.url));
+            faults.argument(format!("{}: media are datagrams: udp://HOST:PORT", typed.url));
         }
         let others = [
             ("--connections", &typed.connections),
@@ -88,48 +89,37 @@ impl Plan {
             ("--protocol", &typed.protocol),
             ("--threads", &typed.threads),
         ];
-        faults.extend(
-            others.iter().filter(|(_, given)| given.is_some()).map(|(flag, _)| format!("{flag}: not for media")),
-        );
-        let mut read =
-            |flag: &str, text: &Option<String>, default: u64, parse: &dyn Fn(&str) -> Result<u64, String>| {
-                let Some(text) = text else { return default };
-                parse(text).unwrap_or_else(|fault| {
-                    faults.push(format!("{flag}: `{text}` is {fault}"));
-                    default
-                })
-            };
-        let count = |text: &str| parse_count(text, 10_000).map(|count| count as u64);
-        let time = |text: &str| parse_duration(text).map(nanoseconds);
-        let speakers = read("--speakers", &typed.speakers, 20, &count) as usize;
-        let listeners = read("--listeners", &typed.listeners, speakers as u64, &count) as usize;
-        let rate =
-            read("--rate", &typed.rate, u64::from(RATE), &|text| parse_count(text, 10_000).map(|rate| rate as u64));
-        let packet_bytes = read("--size", &typed.size, 160, &|text| parse_size(text).map(|size| size as u64)) as usize;
-        let warmup = read("--warmup", &typed.warmup, SECOND, &time);
-        let duration = read("--duration", &typed.duration, 10 * SECOND, &time);
-        let most = u64::MAX;
-        let max_lost = read("--max-lost", &typed.max_lost, most, &parse_number);
-        let max_p99 = read("--max-p99", &typed.max_p99, most, &|text| parse_latency(text).map(nanoseconds));
-        let pids = typed.server_pid.iter().flat_map(|pids| pids.split(','));
-        let server = pids.map(|pid| pid.parse().map_err(|_| format!("--server-pid: `{pid}` is no process id")));
-        let server = server.collect::<Result<_, _>>().map_err(|fault| faults.push(fault)).unwrap_or_default();
-        if !(STAMPED_BYTES..=1400).contains(&packet_bytes) {
-            faults.push(format!("--size: not from {STAMPED_BYTES} to 1400"));
+        for (flag, _) in others.iter().filter(|(_, given)| given.is_some()) {
+            faults.flag(flag, "not for media".to_owned());
         }
-        let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
+        let count = |text: &str| parse_count(text, 10_000);
+        let time = |text: &str| parse_duration(text).map(nanoseconds);
+        let speakers = faults.read("--speakers", typed.speakers.as_ref(), count).unwrap_or(20);
+        let listeners = faults.read("--listeners", typed.listeners.as_ref(), count).unwrap_or(speakers);
+        let rate = faults.read("--rate", typed.rate.as_ref(), count).map_or(RATE, |rate| rate as u32);
+        let packet_bytes = faults.read("--size", typed.size.as_ref(), parse_size).unwrap_or(160);
+        let warmup = faults.read("--warmup", typed.warmup.as_ref(), time).unwrap_or(SECOND);
+        let duration = faults.read("--duration", typed.duration.as_ref(), time).unwrap_or(10 * SECOND);
+        let max_lost = faults.read("--max-lost", typed.max_lost.as_ref(), parse_number);
+        let max_p99 = faults.read("--max-p99", typed.max_p99.as_ref(), parse_latency);
+        let room = faults.read("--room", typed.room.as_ref(), parse_room);
+        let server = faults.read("--server-pid", typed.server_pid.as_ref(), parse_processes).unwrap_or_default();
+        if !(STAMPED_BYTES..=1400).contains(&packet_bytes) {
+            faults.flag("--size", format!("not from {STAMPED_BYTES} to 1400"));
+        }
+        let (Some(url), true) = (url, faults.0.is_empty()) else { return Err(faults.0) };
         Ok(Self {
             url,
-            room: typed.room.clone().unwrap_or_else(|| "bench".to_owned()),
+            room: room.unwrap_or_else(|| "bench".to_owned()),
             speakers,
             listeners,
-            rate: rate as u32,
+            rate,
             packet_bytes,
             warmup,
             duration,
             server,
-            max_lost: (max_lost != most).then_some(max_lost),
-            max_p99: (max_p99 != most).then(|| Duration::from_nanos(max_p99)),
+            max_lost,
+            max_p99,
             json: typed.json,
         })
     }

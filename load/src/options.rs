@@ -349,11 +349,10 @@ impl Taker<'_> {
         scenarios: &[Scenario],
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = typed?;
-        if !scenarios.is_empty() && !scenarios.contains(&self.scenario) {
+        if typed.is_some() && !scenarios.is_empty() && !scenarios.contains(&self.scenario) {
             self.faults.flag(flag, format!("is not for {}", self.scenario.name()));
         }
-        parse(text).map_err(|fault| self.faults.flag(flag, format!("`{}` is {fault}", text.escape_debug()))).ok()
+        self.faults.read(flag, typed, parse)
     }
 
     /// The token for servers of lines and WebSockets. One from the environment is used only where a server takes it.
@@ -374,15 +373,26 @@ impl Taker<'_> {
 
 /// What is wrong, and with which option, one line each.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(crate) struct Faults(pub(crate) Vec<String>);
 
 impl Faults {
-    fn argument(&mut self, text: String) {
+    pub(crate) fn argument(&mut self, text: String) {
         self.0.push(text);
     }
 
-    fn flag(&mut self, flag: &str, text: String) {
+    pub(crate) fn flag(&mut self, flag: &str, text: String) {
         self.0.push(format!("{flag}: {text}"));
+    }
+
+    /// The value of an option, if it is given and can be read.
+    pub(crate) fn read<T>(
+        &mut self,
+        flag: &str,
+        typed: Option<&String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = typed?;
+        parse(text).map_err(|fault| self.flag(flag, format!("`{}` is {fault}", text.escape_debug()))).ok()
     }
 }
 
@@ -401,11 +411,11 @@ fn parse_protocol(text: &str) -> Result<Protocol, String> {
     found.map(|(_, protocol)| *protocol).ok_or_else(|| format!("not one of {}", names()))
 }
 
-fn parse_room(text: &str) -> Result<String, String> {
+pub(crate) fn parse_room(text: &str) -> Result<String, String> {
     RoomName::parse(text).map(|_| text.to_owned()).map_err(|fault| format!("not a room: {fault}"))
 }
 
-fn parse_processes(text: &str) -> Result<Vec<u32>, String> {
+pub(crate) fn parse_processes(text: &str) -> Result<Vec<u32>, String> {
     let process = |text: &str| {
         let process = text.parse().map_err(|_| "not a process number".to_owned())?;
         let exists = std::path::Path::new(&format!("/proc/{process}")).exists();

@@ -451,6 +451,20 @@ fn all_faults_of_a_load_come_at_once() {
             "error: udp://127.0.0.1:1: udp:// goes with the scenario udp",
         ]
     );
+    let conference = ["bench", "media", "tcp://127.0.0.1:1", "--threads", "2", "--speakers", "0", "--size", "8"];
+    let end = run(&[&conference[..], &["--max-p99", "5", "--room", "a b", "--server-pid", "x"]].concat());
+    assert_eq!(
+        end.log,
+        [
+            "error: tcp://127.0.0.1:1: media are datagrams: udp://HOST:PORT",
+            "error: --threads: not for media",
+            "error: --speakers: `0` is not a number from 1 to 10000",
+            "error: --max-p99: `5` is not a time such as 500us, 20ms or 1s",
+            "error: --room: `a b` is not a room: a name has only ASCII letters, digits, '-', '_' and '.'",
+            "error: --server-pid: `x` is not a process number",
+            "error: --size: not from 20 to 1400",
+        ]
+    );
     let end = run(&["bench", "tcp://127.0.0.1:1"]);
     assert!(
         end.log[0].ends_with("this is a URL: the scenario comes before it, as in `bench echo URL`"),
