@@ -140,8 +140,8 @@ struct Member {
     has_spoken: bool,
     /// It was told why nothing is repaired.
     has_told_why: bool,
-    /// When it is over, once the input has ended.
-    end: Option<Instant>,
+    /// Once the input has ended: since when nothing has come, neither from there nor from the group.
+    quiet_since: Option<Instant>,
 }
 
 type Asked<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Bytes, Unrepaired>> + Send + 'a>>;
@@ -157,8 +157,8 @@ enum Happened {
 impl Member {
     fn new(GroupPlan { repair, listen, wait, .. }: GroupPlan, input: Receiver<Typed>) -> Self {
         let (missing, display) = (Missing::new(repair.is_some()), Display::choose::<Lines>());
-        let (random, has_spoken, has_told_why, end) = (RandomState::new(), false, false, None);
-        Self { repair, missing, input, display, random, listen, wait, has_spoken, has_told_why, end }
+        let (random, has_spoken, has_told_why, quiet_since) = (RandomState::new(), false, false, None);
+        Self { repair, missing, input, display, random, listen, wait, has_spoken, has_told_why, quiet_since }
     }
 
     async fn take_part(mut self, mut conn: Connection<Datagrams>) -> anyhow::Result<()> {
@@ -166,12 +166,13 @@ impl Member {
         let mut asked: Option<Asked<'_>> = None;
         loop {
             let due = if asked.is_some() { None } else { self.missing.due() };
+            let end = self.end();
             let happened = tokio::select! {
                 received = conn.recv() => Happened::Datagram(received),
-                typed = self.input.recv(), if self.end.is_none() => Happened::Typed(typed),
+                typed = self.input.recv(), if self.quiet_since.is_none() => Happened::Typed(typed),
                 () = at(due) => Happened::Due,
                 answer = answer(&mut asked) => Happened::Answered(answer),
-                () = at(self.end) => Happened::Over,
+                () = at(end) => Happened::Over,
             };
             match happened {
                 Happened::Datagram(Ok(Some(datagram))) => self.hear(datagram)?,
@@ -183,7 +184,7 @@ impl Member {
                 }
                 Happened::Typed(Some(Typed::Broken(fault))) => return Err(anyhow!("stdin: {fault}")),
                 Happened::Typed(Some(_)) => {}
-                Happened::Typed(None) => self.end = Some(self.end_of_input()),
+                Happened::Typed(None) => self.quiet_since = Some(Instant::now()),
                 Happened::Due => {
                     let path = self.missing.ask(Instant::now());
                     asked =
@@ -197,19 +198,17 @@ impl Member {
         }
     }
 
-    /// Who only listens goes on.
-    fn end_of_input(&self) -> Instant {
-        let is_over = self.has_spoken && !self.listen;
-        let far = Duration::from_hours(24 * 365 * 30);
-        Instant::now() + if is_over { self.wait } else { far }
+    /// When it is over. Who only listens goes on.
+    fn end(&self) -> Option<Instant> {
+        self.quiet_since.filter(|_| self.has_spoken && !self.listen)?.checked_add(self.wait)
     }
 
     fn hear(&mut self, datagram: Bytes) -> io::Result<()> {
         let now = Instant::now();
         let random = self.random.hash_one(now);
         let shown = self.missing.take(datagram, now, random);
-        if self.has_spoken && !self.listen && self.end.is_some() {
-            self.end = Some(self.end_of_input());
+        if let Some(since) = &mut self.quiet_since {
+            *since = now;
         }
         self.show(shown)
     }
