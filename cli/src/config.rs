@@ -35,7 +35,7 @@ use crate::endpoint::Endpoint;
 use crate::logging::{LogFormat, check_filter};
 use crate::policy::failures::PER_MINUTE;
 use crate::policy::rules::Rules;
-use crate::services::told_of_group;
+use crate::services::group;
 use crate::systemd::admin_socket;
 use crate::web::access::Detail;
 use history::History;
@@ -272,7 +272,7 @@ impl Config {
         let rooms = self.listen.value.iter().filter(|endpoint| endpoint.service.name == "rooms");
         let open = |endpoint: &Endpoint| {
             let url = endpoint.place();
-            if let Some(told) = told_of_group(endpoint) {
+            if let Some(told) = group::told(endpoint) {
                 return Some(format!("{url}: {told}"));
             }
             let is_open = self.rules.is_empty() && !endpoint.address.is_local();

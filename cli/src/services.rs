@@ -17,7 +17,7 @@ use crate::web::access::AccessLog;
 use crate::web::guard::{Guard, Origins};
 pub(crate) use proxy::Pool;
 pub(crate) use rooms::credentials::Admission;
-pub(crate) use rooms::group::{address as group_address, parse_interfaces, parse_sources, told as told_of_group};
+pub(crate) use rooms::group;
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};

@@ -10,7 +10,7 @@ use super::told;
 use crate::config::{Fault, SetBy};
 use crate::endpoint::Options;
 use crate::fetch::{Bounds, FetchError, Remote};
-use crate::services::{group_address, parse_interfaces, parse_sources};
+use crate::services::group::{self, is_group, parse_hops, parse_interfaces, parse_sources};
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use http::StatusCode;
@@ -52,20 +52,21 @@ impl GroupPlan {
             typed.url.split_once('?').map_or((&*typed.url, None), |(place, query)| (place, Some(query)));
         let Ok(Place::Host(host)) = Place::of_listener(place.strip_prefix("udp://")?, Scheme::Udp) else { return None };
         let mut options = Options::parse(query);
-        let is_broadcast = options.value("broadcast", parse_switch).unwrap_or(false);
-        let address = group_address(&host);
-        if !is_broadcast && !address.is_some_and(|address| address.ip().is_multicast()) {
+        if !is_group(&host, &options) {
             return None;
         }
-        let mut group = Udp::group(&host).received(None, None).datagram_bytes(65_507);
+        let is_broadcast = options.value("broadcast", parse_switch).unwrap_or(false);
+        let address = group::address(&host);
+        let mut group = Udp::group(&host).received(None, None).datagram_bytes(group::MOST_BYTES);
         for (name, _) in options.value("interface", parse_interfaces).unwrap_or_default() {
             group = group.interface(name);
         }
         let sources: Vec<IpAddr> = options.value("source", |text| parse_sources(text, address)).unwrap_or_default();
         group = sources.into_iter().fold(group, HostGroup::source);
         group = if is_broadcast { group.broadcast() } else { group };
-        let hops = options.value("ttl", |text| text.parse().map_err(|_| "not from 0 to 255".to_owned()));
-        group = hops.map_or(group.clone(), |hops| group.hops(hops));
+        if let Some(hops) = options.value("ttl", parse_hops) {
+            group = group.hops(hops);
+        }
         if options.value("loop", parse_switch) == Some(false) {
             group = group.without_loop();
         }

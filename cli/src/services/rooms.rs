@@ -8,7 +8,7 @@ mod asked;
 mod commands;
 mod confirming;
 pub(crate) mod credentials;
-pub(super) mod group;
+pub(crate) mod group;
 mod listing;
 pub(super) mod makers;
 mod member;

@@ -10,8 +10,7 @@ mod options;
 pub(crate) mod relayed;
 mod serving;
 
-pub(in crate::services) use options::is_group;
-pub(crate) use options::{address, parse_interfaces, parse_sources, told};
+pub(crate) use options::{MOST_BYTES, address, is_group, parse_hops, parse_interfaces, parse_sources, told};
 
 use crate::address::DatagramListener;
 use crate::endpoint::Options;

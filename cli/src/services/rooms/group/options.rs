@@ -21,7 +21,7 @@ const RATE: u32 = 1000;
 const MTU: usize = 1400;
 
 /// The longest payload over IPv4.
-const MOST_BYTES: usize = 65_507;
+pub(crate) const MOST_BYTES: usize = 65_507;
 
 /// What was typed for a group.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub(super) enum Repair {
 }
 
 /// Whether a listener for datagrams is one for a group.
-pub(in crate::services) fn is_group(host: &HostPort, options: &Options) -> bool {
+pub(crate) fn is_group(host: &HostPort, options: &Options) -> bool {
     options.is("broadcast", "on") || address(host).is_some_and(|address| address.ip().is_multicast())
 }
 
@@ -161,7 +161,7 @@ impl GroupOptions {
             datagram_bytes: options.value("mtu", parse_mtu).unwrap_or(MTU),
             relays: options.value("relay", parse_switch).unwrap_or(false),
             interfaces: options.value("interface", parse_interfaces).unwrap_or_default(),
-            hops: options.value("ttl", |text| text.parse().map_err(|_| "not from 0 to 255".to_owned())).unwrap_or(1),
+            hops: options.value("ttl", parse_hops).unwrap_or(1),
             loops: loops.unwrap_or(true),
             rate: options.value("rate", parse_rate).unwrap_or(Some(RATE)),
             room: room?,
@@ -241,6 +241,10 @@ pub(crate) fn parse_interfaces(text: &str) -> Result<Vec<(String, bool)>, String
         Some((_, (name, _))) => Err(format!("the same interface twice: {name}")),
         None => Ok(names),
     }
+}
+
+pub(crate) fn parse_hops(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| "not from 0 to 255".to_owned())
 }
 
 fn parse_direction(text: &str) -> Result<Direction, String> {
