@@ -129,8 +129,7 @@ where
         let Some(worker) = serving.workers.first() else { unreachable!("a server has a worker") };
         let gate = gate_of(limits, frame_bytes(&own, serving), serving);
         let (node, settings) = (Arc::clone(&serving.node), settings(udp.url(), true, own, serving));
-        let first = settings.now();
-        let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
+        let counts = settings.datagram_counts();
         let (inward, (strangers, handler)) = (Inward { worker: Arc::clone(worker), node, settings }, same);
         let open = move |source, enter: &dyn Fn() -> SourceAndSink| inward.open::<H, F>(source, enter, &handler);
         let drain = serving.node.stop.drain.clone();
@@ -150,12 +149,11 @@ where
     let (url, Sockets { address, bound, limits, own }) = (sockets.url(), sockets);
     let gate = gate_of(limits, frame_bytes(&own, serving), serving);
     let settings = settings(url, address.ip().is_loopback(), own, serving);
-    let first = settings.now();
+    let counts = settings.datagram_counts();
     let (count, sockets): (usize, Arc<[UdpSocket]>) = (bound.len(), bound.into());
     let receive = |(index, worker): (usize, &Arc<Worker>)| {
-        let counts = DatagramCounts { metrics: Arc::clone(&first.metrics), listener: Arc::clone(&first.counts) };
         let tick = Arc::clone(&worker.tick);
-        let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, counts);
+        let peers = Peers::new((Arc::clone(&sockets), Family::of(address)), index, tick, counts.clone());
         let inward =
             Inward { worker: Arc::clone(worker), node: Arc::clone(&serving.node), settings: Arc::clone(&settings) };
         let (handler, entered) = (Arc::clone(handler), Arc::clone(&peers));

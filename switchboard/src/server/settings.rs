@@ -3,6 +3,7 @@
 use super::Serving;
 use crate::config::Timeouts;
 use crate::link::{ListenerSettings, Tuning};
+use crate::metrics::DatagramCounts;
 use crate::node::Node;
 use crate::transport::configured::OwnSettings;
 use parking_lot::Mutex;
@@ -68,6 +69,12 @@ impl Current {
             *latest = (version, Arc::new(renewed));
         }
         Arc::clone(&latest.1)
+    }
+
+    /// Where its datagrams count.
+    pub(super) fn datagram_counts(&self) -> DatagramCounts {
+        let now = self.now();
+        DatagramCounts { metrics: Arc::clone(&now.metrics), listener: Arc::clone(&now.counts) }
     }
 
     /// Whether connections may come to begin with a PROXY header, if they do not yet.
