@@ -23,7 +23,8 @@ pub(super) const BATCH: usize = 64;
 /// How much of a datagram a log line shows.
 const TRACED_BYTES: usize = 1024;
 
-/// Batches that are read once the drain begins: as many datagrams as a socket holds, but not what keeps arriving.
+/// Batches that are read once the drain begins, and in the last read of a connection: more than a socket's receive buffer holds of the
+/// smallest datagrams, but not what keeps arriving.
 const LAST_BATCHES: usize = 128;
 
 /// Answers what one socket receives until the `drain`, and what it holds at that point.
@@ -63,6 +64,15 @@ pub(super) async fn take_rest(counts: &DatagramCounts, batch: impl Fn() -> (usiz
             return;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// The same for what a connection reads last, without waiting: `batch` says how many there were.
+pub(super) fn take_rest_now(mut batch: impl FnMut() -> usize) {
+    for _ in 0..LAST_BATCHES {
+        if batch() < BATCH {
+            return;
+        }
     }
 }
 

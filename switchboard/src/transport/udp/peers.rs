@@ -4,7 +4,7 @@
 //! A peer's datagrams wait among its arrivals, each prefixed with its length, until its connection reads them. They do
 //! not hold up other peers' datagrams; when there are too many they are lost, as on the network.
 
-use super::batch::{BATCH, Fate, exchange, readable, send_later, take_rest};
+use super::batch::{BATCH, Fate, exchange, readable, send_later, take_rest, take_rest_now};
 use super::ends::{Ends, Family};
 use super::framed::{self, HEADER_BYTES};
 use super::outgoing::{Outgoing, PeerSink};
@@ -27,9 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes that wait for one peer's connection to read them. More than a batch of datagrams of media.
 const ARRIVALS_BYTES: usize = 256 << 10;
-
-/// Batches in the last read of a socket when it drains: more than its receive buffer holds of the smallest datagrams.
-const LAST_BATCHES: usize = 128;
 
 /// A worker's socket and its validated peers.
 pub(crate) struct Peers {
@@ -141,14 +138,10 @@ impl Peers {
 
     /// Reads what the kernel has for those that are peers already.
     fn receive_rest(&self) {
-        for _ in 0..LAST_BATCHES {
-            let known = |datagram: Datagram<'_>, ends: Ends, _: &mut DatagramReply<'_>| {
-                if self.deliver(&datagram, ends) { Fate::Taken } else { Fate::Refused }
-            };
-            if exchange((self.socket(), self.family), &self.counts, known).0 < BATCH {
-                break;
-            }
-        }
+        let known = |datagram: Datagram<'_>, ends: Ends, _: &mut DatagramReply<'_>| {
+            if self.deliver(&datagram, ends) { Fate::Taken } else { Fate::Refused }
+        };
+        take_rest_now(|| exchange((self.socket(), self.family), &self.counts, known).0);
     }
 
     fn leave(&self, arrivals: &Arc<Arrivals>) {

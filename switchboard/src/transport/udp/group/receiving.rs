@@ -2,7 +2,7 @@
 //!
 //! Nothing is ever answered.
 
-use super::super::batch::{BATCH, Fate, exchange, readable, take_rest};
+use super::super::batch::{BATCH, Fate, exchange, readable, take_rest, take_rest_now};
 use super::super::ends::Family;
 use super::super::interfaces::Interface;
 use super::super::{Datagram, DatagramReply};
@@ -148,11 +148,8 @@ impl GroupEnds {
 
     /// Reads what the kernel has now.
     pub(super) fn receive_rest(&self) {
-        let Some(socket) = self.socket() else { return };
-        for _ in 0..BATCH {
-            if self.receive(&socket) < BATCH {
-                break;
-            }
+        if let Some(socket) = self.socket() {
+            take_rest_now(|| self.receive(&socket));
         }
     }
 
