@@ -108,7 +108,10 @@ async fn until_something(
     tokio::select! {
         () = receive_all(ends, socket) => Happened::Looked,
         () = member.cancelled() => Happened::Ended,
-        _ = looks.tick() => ends.look(),
+        _ = looks.tick() => {
+            ends.look();
+            Happened::Looked
+        }
     }
 }
 
@@ -170,18 +173,13 @@ impl GroupEnds {
     }
 
     /// Looks whether its interfaces are still what they were, and opens other sockets if not.
-    fn look(&self) -> Happened {
-        let chosen = match self.group.chosen_now(self.address) {
+    fn look(&self) {
+        let (interfaces, missing) = match self.group.chosen_now(self.address) {
             Ok(chosen) => chosen,
-            Err(error) => {
-                warn!(listener = self.name, %error, "interfaces of a group could not be looked at");
-                return Happened::Looked;
-            }
+            Err(error) => return warn!(listener = self.name, %error, "interfaces of a group could not be looked at"),
         };
-        let (interfaces, missing) = chosen;
-        let known = |receiving: &Receiving| alike(&receiving.sockets.interfaces, &interfaces, self.address);
-        if known(&self.receiving.lock()) {
-            return Happened::Looked;
+        if alike(&self.receiving.lock().sockets.interfaces, &interfaces, self.address) {
+            return;
         }
         // What came before is heard before the other socket gets its copies of what comes from now on.
         self.receive_rest();
@@ -193,7 +191,6 @@ impl GroupEnds {
             // It may be half way up.
             Err(error) => warn!(listener = self.name, %error, "a group could not be joined again"),
         }
-        Happened::Looked
     }
 
     fn log_interfaces(&self) {
