@@ -60,8 +60,7 @@ pub(super) enum Sent {
 impl Transmits {
     /// An empty one, for what this socket sends.
     pub(super) fn new(socket: &UdpSocket) -> Self {
-        let joins = getsockopt(socket, sockopt::UdpGsoSegment).is_ok();
-        Self { text: Vec::new(), sealed: Vec::new(), mixed: false, joins, narrow: Narrow::default() }
+        Self { joins: getsockopt(socket, sockopt::UdpGsoSegment).is_ok(), ..Self::separate() }
     }
 
     /// One that joins none: what goes to many hosts is to be seen on the network as it is.
