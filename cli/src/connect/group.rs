@@ -78,6 +78,9 @@ impl GroupPlan {
             ("--room", typed.room.is_some()),
             ("--token-file", typed.token_file.is_some()),
             ("--reconnect", typed.reconnect),
+            ("--ca", typed.ca.is_some()),
+            ("--cert", typed.cert.is_some()),
+            ("--insecure", typed.insecure),
         ];
         let not = others.into_iter().filter(|(_, is_given)| *is_given);
         faults.extend(not.map(|(name, _)| flag(name, "not for a group of hosts, which has no server".to_owned())));

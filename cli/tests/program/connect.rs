@@ -255,6 +255,16 @@ error: --wait: `soon` is not a duration such as 500ms, 30s, 5m or 1h
     assert_eq!((ran.code, ran.errors.as_str()), (Some(78), expected));
 }
 
+#[test]
+fn what_is_for_servers_is_refused_for_a_group_of_hosts() {
+    let group = "udp://239.1.2.3:7000?interface=lo";
+    for flag in [&["--ca", "x"][..], &["--cert", "x"], &["--insecure"], &["--name", "x"], &["--reconnect"]] {
+        let ran = pipe(&[&[group, "--repair", "https://127.0.0.1:1"], flag].concat(), b"");
+        let told = format!("error: {}: not for a group of hosts, which has no server\n", flag[0]);
+        assert_eq!((ran.code, ran.errors), (Some(2), told));
+    }
+}
+
 /// PowerShell and some editors put one before a text; behind our own `/name` the server cannot know that a text begins.
 #[test]
 fn a_mark_at_the_beginning_of_stdin_is_no_text() {
