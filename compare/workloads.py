@@ -240,7 +240,7 @@ WORKLOADS = (
             load("50", "1", C_epoll=1.2, Go_tutorial=0.77),
             load("1,000", "1", C_epoll=1.2, Go_tutorial=0.77),
             load("50", "16", C_epoll=1.15, Go_tutorial=0.1),
-            load("1,000", "16", C_epoll=1.15, Go_tutorial=0.1),
+            load("1,000", "16", C_epoll=1.1, Go_tutorial=0.1),
         ),
     ),
     Workload(
