@@ -1,4 +1,5 @@
-//! What rights cost whoever publishes, delivers and joins: `rights publish|deliver|join open|GLOBS TIMES` (docs/performance.md).
+//! What rights cost whoever publishes, delivers and joins: `rights publish|deliver|join open|GLOBS TIMES` (docs/performance.md);
+//! and, `open`, what a publication, a delivery and an echo cost beside another commit.
 //!
 //! Tells how long each took; to be run under callgrind, too, where two runs with different numbers of times, subtracted, are what the times
 //! took. `open` is without a policy; otherwise everybody has so many grants, and the policy a generation as the program's has.
@@ -55,6 +56,8 @@ enum Act {
     Deliver,
     /// And leaving, which asks nobody.
     Join,
+    /// No room takes part.
+    Echo,
 }
 
 #[derive(Clone)]
@@ -67,6 +70,12 @@ struct Course {
 
 impl Course {
     async fn serve(self, mut conn: Connection<Lines>) -> Result {
+        if self.act == Act::Echo {
+            while let Some(line) = conn.recv().await? {
+                conn.send(line).await?;
+            }
+            return Ok(());
+        }
         let me = self.hub.enter(&conn, Format::Text);
         // The same names either way.
         let owner = UserName::parse("alice")?;
@@ -89,6 +98,7 @@ impl Course {
             match self.act {
                 Act::Publish | Act::Deliver => _ = seat.publish(PAYLOAD)?,
                 Act::Join => drop(me.join(&room, Join::default())?),
+                Act::Echo => break,
             }
             if time % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
@@ -101,19 +111,21 @@ impl Course {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result {
-    let usage = || BoxError::from("usage: rights publish|deliver|join open|GLOBS TIMES");
+    let usage = || BoxError::from("usage: rights publish|deliver|join|echo open|GLOBS TIMES");
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [act, globs, times] = &arguments[..] else { return Err(usage()) };
     let act = match &**act {
         "publish" => Act::Publish,
         "deliver" => Act::Deliver,
         "join" => Act::Join,
+        "echo" => Act::Echo,
         _ => return Err(usage()),
     };
     let globs = if globs == "open" { None } else { Some(globs.parse()?) };
     let policy = || Hub::with_policy(HubLimits::default(), Arc::new(Granted(PolicyGeneration::default())));
     let hub = if globs.is_none() { Hub::new() } else { policy() };
-    let course = Course { hub, act, globs, times: times.parse()? };
+    let times = times.parse()?;
+    let course = Course { hub, act, globs, times };
     let memory = Memory::new();
     let server = Server::new().workers(0).memory(&memory, move |conn| course.clone().serve(conn));
     let bound = server.bind().await?;
@@ -125,6 +137,13 @@ async fn main() -> Result {
         other.rest().await.map(|rest| rest.len())
     }));
     let publish = async {
+        if act == Act::Echo {
+            for _ in 0..times / AT_ONCE {
+                peer.send([PAYLOAD, b"\n"].concat().repeat(AT_ONCE)).await;
+                peer.bytes(AT_ONCE * (PAYLOAD.len() + 1)).await;
+            }
+            return;
+        }
         peer.send("go\n").await;
         _ = peer.rest().await;
     };

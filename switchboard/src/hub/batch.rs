@@ -62,8 +62,14 @@ impl Batch {
                 Encoded::Silent => batch.unsaid.extend(posting.seq().map(|seq| (seq, posting.except))),
             }
             batch.postings += 1;
-            batch.excepted.extend(posting.except.own());
-            batch.is_split |= posting.except.is_for_no_group();
+            match posting.except {
+                Except::Nobody => {}
+                Except::Member(own) => batch.excepted.push(own),
+                Except::Groups(own) => {
+                    batch.excepted.push(own);
+                    batch.is_split = true;
+                }
+            }
         }
         batch.excepted.sort_unstable();
         batch.excepted.dedup();

@@ -14,6 +14,8 @@ pub(super) struct History {
 
 impl History {
     /// Keeps `message`, and as many before it as the bounds allow. Says by how many bytes it has grown.
+    #[expect(clippy::inline_always, reason = "a call of its own is 0.5 % of a publication")]
+    #[inline(always)]
     pub(super) fn push(&mut self, message: Arc<Message>, messages: usize, bytes: usize) -> isize {
         let before = self.bytes;
         self.bytes += kept_bytes(&message);
