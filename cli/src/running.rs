@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
+use switchboard::cluster::Cluster;
 use switchboard::log::replica::ReplicatedLog;
 use switchboard::log::{LogError, NatsEngine, RoomLog, SqliteLog};
 use switchboard::{Certificates, Limits};
@@ -58,35 +59,43 @@ pub(crate) enum KeptIn {
     /// A data directory.
     Data(Arc<SqliteLog>),
     /// The log that several nodes share.
-    Cluster(Arc<NatsEngine>, Arc<ReplicatedLog>),
+    Cluster { engine: Arc<NatsEngine>, log: Arc<ReplicatedLog>, nodes: Arc<Cluster> },
 }
 
 impl KeptIn {
     pub(crate) fn log(&self) -> Arc<dyn RoomLog> {
         match self {
             Self::Data(log) => Arc::clone(log) as Arc<dyn RoomLog>,
-            Self::Cluster(_, log) => Arc::clone(log) as Arc<dyn RoomLog>,
+            Self::Cluster { log, .. } => Arc::clone(log) as Arc<dyn RoomLog>,
         }
     }
 
     pub(crate) fn data(&self) -> Option<&SqliteLog> {
         match self {
             Self::Data(log) => Some(log),
-            Self::Cluster(..) => None,
+            Self::Cluster { .. } => None,
         }
     }
 
     pub(crate) fn cluster(&self) -> Option<&NatsEngine> {
         match self {
             Self::Data(_) => None,
-            Self::Cluster(engine, _) => Some(engine),
+            Self::Cluster { engine, .. } => Some(engine),
+        }
+    }
+
+    /// The nodes that share the log, this one among them.
+    pub(crate) fn nodes(&self) -> Option<&Cluster> {
+        match self {
+            Self::Data(_) => None,
+            Self::Cluster { nodes, .. } => Some(nodes),
         }
     }
 
     pub(crate) fn health(&self) -> Result<(), LogError> {
         match self {
             Self::Data(log) => log.health(),
-            Self::Cluster(_, log) => log.health(),
+            Self::Cluster { log, .. } => log.health(),
         }
     }
 }

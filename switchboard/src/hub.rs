@@ -11,6 +11,7 @@ pub(crate) mod counts;
 mod deliver;
 pub(crate) mod door;
 mod durable;
+pub(crate) mod elsewhere;
 pub(crate) mod encoding;
 mod fanout;
 mod history;
@@ -52,7 +53,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use switchboard_proto::{Format, MessageId, NameError, RoomName, UserName};
+use switchboard_proto::{Format, MessageId, NameError, RoomName, RoomSummary, UserName};
 use tokio::time::Instant;
 
 /// A room without members is kept this long, with its history, for members who return.
@@ -353,20 +354,27 @@ impl Hub {
         Some(Room(room))
     }
 
-    fn found(&self, _: Pass, name: &RoomName) -> Option<Room> {
+    fn found(&self, pass: Pass, name: &RoomName) -> Option<Room> {
         let mut rooms = self.0.rooms.lock();
         let room = rooms.get(name).cloned().map(Room);
-        room.or_else(|| self.woken(&mut rooms, name, RoomOptions::default()))
+        let room = room.or_else(|| self.woken(&mut rooms, name, RoomOptions::default()));
+        drop(rooms);
+        // Another node's is opened here.
+        let is_elsewhere =
+            room.is_none() && self.elsewhere().is_some_and(|elsewhere| elsewhere.members(name).is_some());
+        if is_elsewhere { self.made(pass, name, RoomOptions::default()).ok() } else { room }
     }
 
-    /// At most `limit` of them, and how many there are.
-    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> (Vec<Room>, usize) {
+    /// At most `limit` of them, and how many there are; those of other nodes too.
+    fn listed(&self, _: Pass, after: Option<&RoomName>, limit: usize) -> (Vec<RoomSummary>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         self.purge();
         let rooms = self.0.rooms.lock();
         let from = after.map_or(Unbounded, Excluded);
         let behind = rooms.range::<RoomName, _>((from, Unbounded)).take(limit);
-        (behind.map(|(_, room)| Room(Arc::clone(room))).collect(), rooms.len())
+        let (here, count) = (behind.map(|(_, room)| Room(Arc::clone(room))).collect::<Vec<_>>(), rooms.len());
+        drop(rooms);
+        (self.summaries(&here, after, limit), self.room_count(count))
     }
 
     /// Forgets rooms that have been empty for too long: looks at a few more, and at none twice within a minute.

@@ -85,6 +85,7 @@
 )]
 
 mod client;
+pub mod cluster;
 mod config;
 mod connection;
 mod error;

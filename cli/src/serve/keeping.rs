@@ -26,7 +26,8 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
         let engine = Arc::new(engine);
         let history = HistoryBounds { messages: config.rooms.most_messages(), ..ReplicatedOptions::default().history };
         let log = ReplicatedLog::new(Arc::clone(&engine) as _, ReplicatedOptions { history }, &Handle::current());
-        return Ok(Some(KeptIn::Cluster(engine, Arc::new(log))));
+        let nodes = Arc::new(switchboard::cluster::Cluster::new(Arc::clone(&engine) as _));
+        return Ok(Some(KeptIn::Cluster { engine, log: Arc::new(log), nodes }));
     }
     let Some(directory) = &config.history.data.value else { return Ok(None) };
     let options = SqliteOptions { bytes: config.history.most_bytes.value as u64 };
@@ -74,7 +75,16 @@ pub(super) fn hub(config: &Config, policy: Option<Arc<FilePolicy>>, kept: Option
     if let Some(kept) = kept {
         builder = builder.log(kept.log());
     }
-    builder.build().map_err(|error: LogError| NotStarted::Start(anyhow!("cannot read the data directory: {error}")))
+    let nodes = kept.and_then(KeptIn::nodes);
+    if let Some(nodes) = nodes {
+        builder = builder.elsewhere(nodes.elsewhere());
+    }
+    let unread = |error: LogError| NotStarted::Start(anyhow!("cannot read the data directory: {error}"));
+    let hub = builder.build().map_err(unread)?;
+    if let Some(nodes) = nodes {
+        nodes.serve(&hub, &Handle::current());
+    }
+    Ok(hub)
 }
 
 /// Listens, and waits for what other nodes have published in the rooms that are there from the start.
@@ -89,7 +99,7 @@ async fn rooms_are_there(hub: &Hub) {
     if !hub.is_shared() {
         return;
     }
-    warn!("rooms are shared with other nodes; names, /who, /msg, /rooms and counts of members are of this node alone");
+    warn!("rooms are shared with other nodes; names, /who and /msg are of this node alone");
     let mut behind = None;
     loop {
         let list = hub.rooms(behind.as_ref(), ROOMS_AT_ONCE);
@@ -118,6 +128,9 @@ pub(super) async fn drain_once_broken(kept: Option<&KeptIn>, handle: &ServerHand
 /// Whether the end was one that nothing is wrong with. What was received is kept before, within the time that is `left`.
 pub(super) async fn ended(kept: Option<&KeptIn>, hub: &Hub, left: Duration) -> Result<(), NotStarted> {
     let _ = tokio::time::timeout(left, hub.settled()).await;
+    if let Some(nodes) = kept.and_then(KeptIn::nodes) {
+        nodes.leave();
+    }
     let reason = kept.and_then(KeptIn::data).and_then(SqliteLog::is_broken);
     reason.map_or(Ok(()), |reason| Err(NotStarted::Start(anyhow!("the data directory failed: {reason}"))))
 }

@@ -1,5 +1,7 @@
 //! Rooms of several nodes: programs that share one nats-server, which each test starts. Without one they say so and pass.
 
+mod nodes;
+
 use crate::http::asked;
 use crate::process::{Place, Program, command, until};
 use nix::sys::signal::Signal;

@@ -1,6 +1,7 @@
 //! Making a hub: its limits, who says what may be done in it, what is set of its rooms, and what keeps them. Rooms that a log has are there
 //! before the hub is.
 
+use super::elsewhere::Elsewhere;
 use super::holding::Holding;
 use super::log::{LogError, PageLimit, RoomLog};
 use super::policy::{Governance, Policy};
@@ -21,6 +22,7 @@ pub struct HubBuilder {
     policy: Option<Arc<dyn Policy>>,
     options: Option<OptionsByName>,
     log: Option<Arc<dyn RoomLog>>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 impl Hub {
@@ -73,14 +75,24 @@ impl HubBuilder {
         Self { log: Some(log), ..self }
     }
 
+    /// The other nodes that share its rooms, which its log is shared with: counts of members, and notices of who comes and goes, are of all
+    /// of them.
+    pub fn elsewhere(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
+    }
+
     /// Makes it, with the rooms that the log has: their ids go on where they were, so that whoever comes back resumes. Waits for the log to
     /// read them; the newest messages of each are in memory then, within its history's bounds, as far as all histories together allow.
     ///
     /// # Errors
     /// The log cannot be read. Without a log, none.
     pub fn build(self) -> Result<Hub, LogError> {
-        let Self { limits, policy, options, log } = self;
+        let Self { limits, policy, options, log, elsewhere } = self;
         let hub = Hub::of(Holding::new(limits, policy.map(Governance::new), log.clone()));
+        if let Some(elsewhere) = elsewhere {
+            // It was just made.
+            let _ = hub.0.holding.elsewhere.set(elsewhere);
+        }
         hub.0.options.lock().clone_from(&options);
         if let Some(log) = log {
             let options = |name: &RoomName| options.as_ref().map_or_else(RoomOptions::default, |options| options(name));

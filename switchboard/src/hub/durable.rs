@@ -3,6 +3,7 @@
 //! One batch is under way at a time. What is published meanwhile is the next one, so the log's own time is the window in which batches
 //! grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
 
+use super::elsewhere::Abroad;
 use super::membership::PublishError;
 use super::posting::Except;
 use super::publication::Confirmation;
@@ -59,6 +60,8 @@ pub(super) struct Sharing {
     shown: Vec<bool>,
     /// Somebody waits until it is open.
     pub(super) opened: Arc<Notify>,
+    /// Its members on other nodes.
+    pub(super) abroad: Abroad,
 }
 
 /// What is to be handed to the log.

@@ -5,6 +5,7 @@
 use super::HubLimits;
 use super::counts::HubCounts;
 use super::durable::Unsettled;
+use super::elsewhere::Elsewhere;
 use super::encoding::Encodings;
 use super::history::LEAST_BYTES;
 use super::log::RoomLog;
@@ -16,7 +17,7 @@ use crate::link::figure::Figure;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Histories have at most this share of a server's memory for messages.
 const SHARE: usize = 2;
@@ -35,7 +36,9 @@ pub(crate) struct Holding {
     pub(super) counts: HubCounts,
     /// What keeps its rooms, if anything does.
     pub(super) log: Option<Arc<dyn RoomLog>>,
-    /// What waits for it.
+    /// The other nodes, where rooms are shared.
+    pub(super) elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    /// What waits for the log.
     pub(super) unsettled: Arc<Unsettled>,
     figure: Figure,
     /// What the limits and the memory of servers allow.
@@ -56,6 +59,7 @@ impl Holding {
             encodings: Encodings::default(),
             governance,
             log,
+            elsewhere: OnceLock::new(),
             unsettled: Arc::default(),
             figure: Figure::default(),
             most,

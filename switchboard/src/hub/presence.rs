@@ -29,7 +29,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    fn is_named(self) -> bool {
+    pub(super) fn is_named(self) -> bool {
         self.members <= self.named
     }
 }
@@ -88,6 +88,8 @@ impl Change {
 pub(super) struct Presence {
     told: Option<Instant>,
     joined: HashSet<MembershipId>,
+    /// Who came to other nodes.
+    joined_abroad: usize,
     left: usize,
     renamed: usize,
     /// The only one, if it was only one.
@@ -128,7 +130,32 @@ impl Presence {
             Notice::Joined { .. } => _ = self.joined.insert(member),
             _ => self.left += 1,
         }
-        self.only = (self.joined.len() + self.left + self.renamed == 1).then_some(notice);
+        self.only = (self.noted() == 1).then_some(notice);
+        self.later(now)
+    }
+
+    fn noted(&self) -> usize {
+        self.joined.len() + self.joined_abroad + self.left + self.renamed
+    }
+
+    /// Another node has told what `notice` says, which counts so many who came, went, and took other names.
+    pub(super) fn note_abroad(
+        &mut self,
+        notice: Notice,
+        (joined, left, renamed): (usize, usize, usize),
+        crowd: Crowd,
+        now: Instant,
+    ) -> When {
+        let recent = self.told.is_some_and(|told| now - told < INTERVAL);
+        let is_summary = matches!(notice, Notice::Presence { .. });
+        if !recent && self.due.is_none() && (is_summary || crowd.is_named()) {
+            self.told = Some(now);
+            return When::Now(notice);
+        }
+        self.joined_abroad = self.joined_abroad.saturating_add(joined);
+        self.left = self.left.saturating_add(left);
+        self.renamed = self.renamed.saturating_add(renamed);
+        self.only = (self.noted() == 1 && !is_summary).then_some(notice);
         self.later(now)
     }
 
@@ -175,11 +202,11 @@ impl Presence {
     /// Gives out what is to be told, if anything is, to the members of `room`.
     pub(super) fn take(&mut self, room: &RoomName, crowd: Crowd, now: Instant) -> Option<SweepNotices> {
         self.due?;
-        let Self { joined, left, renamed, only, naming, .. } = std::mem::take(self);
+        let Self { joined, joined_abroad, left, renamed, only, naming, .. } = std::mem::take(self);
         (self.told, self.naming) = (Some(now), naming);
         let count = |joined| Notice::Presence { room: room.clone(), joined, left, renamed, members: crowd.members };
-        let to_others = only.filter(|_| crowd.is_named()).unwrap_or_else(|| count(joined.len()));
-        let others = joined.len().saturating_sub(1);
+        let to_others = only.filter(|_| crowd.is_named()).unwrap_or_else(|| count(joined.len() + joined_abroad));
+        let others = joined.len().saturating_sub(1) + joined_abroad;
         let to_joined = (!joined.is_empty() && others + left + renamed > 0).then(|| count(others));
         Some(SweepNotices { joined, to_others, to_joined })
     }

@@ -399,7 +399,7 @@ impl RoomInner {
     /// How long it has had no member, if it has none.
     pub(super) fn empty_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
-        (state.member_count() == 0).then(|| now.saturating_duration_since(state.emptied))
+        (state.members_here() == 0).then(|| now.saturating_duration_since(state.emptied))
     }
 
     pub(crate) fn encodings(&self) -> &Encodings {
@@ -418,8 +418,19 @@ impl RoomState {
         known.map_or_else(|| Inbox::of(tick), |worker| Arc::clone(&worker.inbox))
     }
 
-    fn member_count(&self) -> usize {
+    /// Members of this node.
+    pub(super) fn members_here(&self) -> usize {
         self.named.len() + self.unnamed
+    }
+
+    /// Members of all nodes.
+    pub(super) fn member_count(&self) -> usize {
+        let abroad = self.durable.as_ref().and_then(|durable| durable.sharing.as_ref());
+        self.members_here() + abroad.map_or(0, |sharing| sharing.abroad.members)
+    }
+
+    pub(super) fn options(&self) -> &RoomOptions {
+        &self.options
     }
 
     /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
@@ -479,7 +490,7 @@ impl Room {
         self.0.state.lock().options.class
     }
 
-    /// How many members it has, including those without a name.
+    /// How many members it has, including those without a name; on all nodes, as far as those have told.
     pub fn member_count(&self) -> usize {
         self.0.state.lock().member_count()
     }

@@ -5,6 +5,7 @@
 
 mod api;
 mod asked;
+mod bus;
 mod credentials;
 mod engine;
 mod link;

@@ -15,6 +15,7 @@ use crate::policy::jwt::claims::at_most_written;
 use crate::running::{KeptIn, Run};
 use crate::services::proxy::PoolFigures;
 use std::time::SystemTime;
+use switchboard::cluster::{Cluster, ClusterMetrics};
 use switchboard::log::{NatsEngine, NatsMetrics, RoomLog as _, SqliteLog, SqliteMetrics};
 use switchboard::{
     Carried, ClassMetrics, CloseReason, Closures, Handle, Hub, HubMetrics, ListenerMetrics, WorkerMetrics,
@@ -45,6 +46,7 @@ struct Seen<'a> {
     kept: Option<SqliteMetrics>,
     /// What is shared with other nodes, if anything is.
     shared: Option<NatsMetrics>,
+    nodes: Option<ClusterMetrics>,
     /// Of each proxy.
     pools: Vec<PoolFigures>,
     is_ready: bool,
@@ -78,6 +80,7 @@ pub(super) fn exposition(
         process: Process::now(),
         kept: running.kept().and_then(KeptIn::data).map(SqliteLog::metrics),
         shared: running.kept().and_then(KeptIn::cluster).map(NatsEngine::metrics),
+        nodes: running.kept().and_then(KeptIn::nodes).map(Cluster::metrics),
         pools: running.pools().iter().map(|pool| pool.figures()).collect(),
     };
     let mut exposition = Exposition::default();

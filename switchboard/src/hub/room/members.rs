@@ -8,7 +8,7 @@ use crate::hub::inbox::Inbox;
 use crate::hub::membership::{Join, JoinError};
 use crate::hub::policy::Ruling;
 use crate::hub::posting::{Except, MembershipId, News, Posting};
-use crate::hub::presence::When;
+use crate::hub::presence::{Crowd, When};
 use crate::hub::session::SessionInner;
 use crate::hub::shown::Byline;
 use crate::hub::standing::{Objection, Seat};
@@ -60,6 +60,8 @@ impl RoomInner {
         }
         if let Some(session) = &session {
             self.present(&mut state, Notice::Joined { room: self.name.clone(), name: session.name() }, id, &inbox);
+        } else {
+            self.tell_abroad(&mut state, None);
         }
         match session {
             Some(session) => state.named.insert(id, session),
@@ -169,19 +171,22 @@ impl RoomInner {
         }
         inbox.repeats.leaves(self.id, link.id, id);
         inbox.post(tick, Operation::Leave { room: self.id, member: id, is_removed });
-        if state.member_count() == 0 {
+        if state.members_here() == 0 {
             state.emptied = Instant::now();
         }
         if let Some(by) = &by
             && !silent
         {
             self.present(state, Notice::Left { room: self.name.clone(), name: by.from.clone() }, id, &inbox);
+        } else {
+            self.tell_abroad(state, None);
         }
         Ok(by)
     }
 
     /// Tells the members at once that somebody came or went, or notes it for the next sweep.
     fn present(self: &Arc<Self>, state: &mut RoomState, notice: Notice, member: MembershipId, inbox: &Inbox) {
+        self.tell_abroad(state, Some(&notice));
         if state.options.presence == PresenceNotices::Off {
             return;
         }
@@ -192,6 +197,27 @@ impl RoomInner {
                 self.post(state, &Posting::new(News::Notice(notice, members), Except::Nobody));
             }
             When::AtSweep => inbox.present_later(Arc::downgrade(self)),
+            When::Later => {}
+        }
+    }
+
+    /// The same of members of other nodes, which counts so many who came, went and took other names.
+    pub(in super::super) fn present_abroad(
+        self: &Arc<Self>,
+        state: &mut RoomState,
+        notice: Notice,
+        counts: (usize, usize, usize),
+        crowd: Crowd,
+        now: Instant,
+    ) {
+        let members = state.member_count();
+        match state.presence.note_abroad(notice, counts, crowd, now) {
+            When::Now(notice) => _ = self.post(state, &Posting::new(News::Notice(notice, members), Except::Nobody)),
+            When::AtSweep => {
+                if let Some(worker) = state.workers.first() {
+                    worker.inbox.present_later(Arc::downgrade(self));
+                }
+            }
             When::Later => {}
         }
     }
@@ -223,6 +249,7 @@ impl RoomInner {
         let (members, now) = (state.member_count(), Instant::now());
         let crowd = state.options.presence.crowd(members);
         let notice = Notice::Renamed { room: self.name.clone(), from, to: to.clone() };
+        self.tell_abroad(&mut state, Some(&notice));
         match state.presence.rename(notice, &to, member, crowd, now) {
             Some(When::Now(notice)) => {
                 self.post(&state, &Posting::new(News::Notice(notice, members), Except::Member(member)));

@@ -193,7 +193,7 @@ impl RoomInner {
                 self.log().keep(&self.name, options.retention());
             }
             if state.options.class != options.class {
-                self.holding.counts.reclassed(state.options.class, options.class, state.member_count());
+                self.holding.counts.reclassed(state.options.class, options.class, state.members_here());
             }
             state.options = options;
             let keep = self.keep(&state);
@@ -207,7 +207,7 @@ impl RoomInner {
         let state = self.state.lock();
         RoomInfo {
             name: self.name.clone(),
-            members: state.member_count(),
+            members: state.members_here(),
             last: state.shown.last(),
             history_messages: state.shown.len(),
             history_bytes: state.shown.bytes(),

@@ -2,6 +2,7 @@
 
 use super::{Room, RoomInner, RoomState};
 use crate::hub::durable::Sharing;
+use crate::hub::elsewhere::Abroad;
 use crate::hub::fanout::Operation;
 use crate::hub::log::{LogError, SharedLog, SharedMessage, SharedRoom};
 use crate::hub::membership::JoinError;
@@ -52,6 +53,7 @@ impl RoomInner {
         durable.sharing = Some(Box::<Sharing>::default());
         drop(state);
         shared.open(&self.name, self.id.0, Arc::new(Sink(Arc::downgrade(self))));
+        self.begin_abroad();
     }
 
     /// Nobody has it any more.
@@ -60,6 +62,9 @@ impl RoomInner {
             && let Some(shared) = self.shared()
         {
             shared.close(&self.name, self.id.0);
+            if let Some(elsewhere) = self.holding.elsewhere.get() {
+                elsewhere.changed(&self.name);
+            }
         }
     }
 
@@ -111,6 +116,11 @@ impl RoomInner {
 impl RoomState {
     fn sharing(&mut self) -> Option<&mut Sharing> {
         self.durable.as_mut()?.sharing.as_deref_mut()
+    }
+
+    /// Its members on other nodes, if it is shared.
+    pub(in crate::hub) fn abroad(&mut self) -> Option<&mut Abroad> {
+        Some(&mut self.sharing()?.abroad)
     }
 
     /// Whether its history is there, up to what somebody knows.

@@ -3,6 +3,7 @@
 //! One short lock. Nothing is called back while it is held.
 
 use super::asked::{Answers, IN_FLIGHT_BYTES, OnOutcome, Outcome, Over, Questions};
+use super::bus::NodeVoice;
 use super::servers::NatsServer;
 use super::wire::{self, Received};
 use super::{NatsError, NatsOptions, api, subjects};
@@ -21,6 +22,8 @@ use tracing::warn;
 
 /// The number of the subscription that takes answers; those of buckets follow.
 const INBOX: u64 = 1;
+/// And behind those, what nodes say.
+const NODES: u64 = INBOX + 1 + subjects::BUCKETS as u64;
 
 /// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
 const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES;
@@ -78,6 +81,7 @@ pub(super) struct Shared {
     pub(super) closed: CancellationToken,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) events: OnceLock<Arc<dyn EngineEvents>>,
+    pub(super) voice: OnceLock<NodeVoice>,
     pub(super) counts: Counts,
 }
 
@@ -127,6 +131,7 @@ impl Shared {
             closed: CancellationToken::new(),
             progress: watch::Sender::new(Progress::Away(None)),
             events: OnceLock::new(),
+            voice: OnceLock::new(),
             counts,
         })
     }
@@ -194,6 +199,22 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Hears what nodes say from now on. Called once.
+    pub(super) fn take_part(&self, voice: NodeVoice) {
+        let mut state = self.state.lock();
+        if self.voice.set(voice).is_ok() && state.is_connected {
+            self.hear_nodes(&mut state.output);
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    fn hear_nodes(&self, output: &mut Vec<u8>) {
+        for (number, subject) in (NODES..).zip(self.voice.get().iter().flat_map(|voice| voice.subjects())) {
+            wire::subscribe(&subject, number, output);
+        }
+    }
+
     pub(super) fn unfollow(&self, room: &RoomName) {
         let bucket = subjects::bucket(room);
         let mut state = self.state.lock();
@@ -214,6 +235,7 @@ impl Shared {
         let State { output, buckets, .. } = &mut *state;
         output.clear();
         wire::subscribe(&format!("{}.>", self.inbox), INBOX, output);
+        self.hear_nodes(output);
         for (bucket, count) in (0..).zip(buckets) {
             if *count > 0 {
                 wire::subscribe(&subjects::lives(bucket), number(bucket), output);
@@ -328,6 +350,9 @@ impl Shared {
             let over = number.and_then(|number| self.state.lock().asked.answered(number, delivery));
             call(over);
             return;
+        }
+        if delivery.subscription >= NODES {
+            return self.told(delivery.payload);
         }
         let (Some(events), Some(room)) = (self.events.get(), subjects::room(&delivery.subject)) else { return };
         if !self.state.lock().followed.contains(&room) {

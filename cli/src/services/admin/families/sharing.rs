@@ -17,6 +17,12 @@ pub(super) static METRICS: &[Metric] = &[
     gauge("switchboard_cluster_in_flight_bytes", &[], "Bytes that are not answered yet.", |seen, to| {
         seen.shared.iter().for_each(|shared| to.add(&[], shared.in_flight_bytes));
     }),
+    gauge("switchboard_cluster_nodes", &[], "Other nodes that are heard.", |seen, to| {
+        seen.nodes.iter().for_each(|nodes| to.add(&[], nodes.nodes));
+    }),
+    gauge("switchboard_cluster_rooms_elsewhere", &[], "Rooms that only other nodes have.", |seen, to| {
+        seen.nodes.iter().for_each(|nodes| to.add(&[], nodes.rooms_elsewhere));
+    }),
     counter("switchboard_cluster_connections_total", &[], "Connections made to nats-servers.", |seen, to| {
         seen.shared.iter().for_each(|shared| to.add(&[], shared.connections));
     }),

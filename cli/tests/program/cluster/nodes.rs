@@ -1,0 +1,77 @@
+//! What nodes know of each other: who is where, under which name.
+
+use super::Nats;
+use crate::http::asked;
+use crate::process::{PATIENCE, Program, command, until};
+use nix::sys::signal::Signal;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
+/// Somebody who types lines.
+struct Person(BufReader<TcpStream>);
+
+impl Person {
+    fn of(node: &Program) -> Self {
+        let stream = node.tcp(0);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn types(&mut self, line: &str) {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// The next line that has this in it.
+    #[track_caller]
+    fn told(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the end came before {part}");
+            if line.contains(part) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Asks until the answer has this in it.
+    #[track_caller]
+    fn asks_until(&mut self, line: &str, answer: &str, part: &str) {
+        until(|| {
+            self.types(line);
+            self.told(answer).contains(part)
+        });
+    }
+}
+
+impl Nats {
+    fn lines(&self) -> Program {
+        let arguments =
+            ["serve", "rooms=tcp://127.0.0.1:0?format=json", "admin=http://127.0.0.1:0", "--cluster", &self.url()];
+        Program::listening(command(&[&arguments[..], &["--cluster-profile", "file"]].concat()), 2)
+    }
+}
+
+#[test]
+fn members_of_all_nodes_are_counted_and_told_of_each_other() {
+    let Some(nats) = Nats::start("counted") else { return };
+    let (one, two) = (nats.lines(), nats.lines());
+    let (mut ann, mut bob) = (Person::of(&one), Person::of(&two));
+    ann.types("/join ops");
+    ann.told(r#""event":"you-joined","room":"ops""#);
+    bob.asks_until("/rooms", r#""event":"rooms""#, r#"{"room":"ops","members":1}"#);
+    bob.types("/join ops");
+    assert!(bob.told("you-joined").contains(r#""members":2"#));
+    assert!(ann.told(r#""event":"joined","room":"ops""#).contains("guest-"));
+    let metrics = asked(one.tcp(1), "GET", "/metrics", &[], "").body;
+    assert!(metrics.contains("switchboard_cluster_nodes 1"), "{metrics}");
+    bob.types("/quit");
+    ann.told(r#""event":"left","room":"ops""#);
+    let mut cid = Person::of(&two);
+    cid.types("/join ops");
+    ann.told(r#""event":"joined","room":"ops""#);
+    // One that drains says so; of one that is killed it is found out.
+    two.signal(Signal::SIGKILL);
+    assert!(ann.told(r#""event":"presence","room":"ops""#).contains(r#""left":1,"members":1"#));
+    ann.types("/join ops");
+    assert!(ann.told("you-joined").contains(r#""members":1"#));
+}

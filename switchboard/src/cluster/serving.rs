@@ -1,0 +1,93 @@
+//! The task that speaks for a node: beats, tells what has changed in its rooms, and hears what the others tell.
+
+use super::Shared;
+use super::table::{BEAT, Effects};
+use super::words::RoomCount;
+use crate::hub::elsewhere::{HubHere, RoomNews};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_proto::RoomName;
+use tokio::time::{Instant, sleep_until};
+
+/// The others are told what has changed at most this often.
+const NEWS_EVERY: Duration = Duration::from_secs(1);
+
+/// Rooms that are looked at before other tasks have their turn.
+const AT_ONCE: usize = 256;
+
+pub(super) struct NodeTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) hub: HubHere,
+    pub(super) began: Instant,
+}
+
+impl NodeTask {
+    pub(super) async fn run(self) {
+        let (mut beat_at, mut news_at) = (self.began, self.began);
+        loop {
+            for word in self.shared.heard.take() {
+                let outcome = self.shared.table.lock().hear(&word, self.began.elapsed());
+                self.follow(outcome).await;
+            }
+            let now = Instant::now();
+            if beat_at <= now {
+                beat_at = now + BEAT;
+                let (beat, silent) = {
+                    let mut table = self.shared.table.lock();
+                    (table.beat(), table.expire(self.began.elapsed()))
+                };
+                self.shared.bus.tell_all(beat);
+                self.follow(silent).await;
+            }
+            let has_news = !self.shared.changed.lock().is_empty();
+            if has_news && news_at <= now {
+                news_at = now + NEWS_EVERY;
+                self.tell_news().await;
+            }
+            let next = if has_news { beat_at.min(news_at) } else { beat_at };
+            // Both may be dropped at any time.
+            tokio::select! {
+                () = self.shared.heard.said.notified() => {}
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Tells the others what has changed in rooms of this node.
+    async fn tell_news(&self) {
+        let rooms = std::mem::take(&mut *self.shared.changed.lock());
+        let mut news: Vec<(RoomCount, RoomNews)> = Vec::new();
+        for (place, room) in rooms.into_iter().enumerate() {
+            news.push(self.news(room));
+            if place % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let pieces = self.shared.table.lock().tell(news);
+        for piece in pieces {
+            self.shared.bus.tell_all(piece);
+        }
+    }
+
+    fn news(&self, room: RoomName) -> (RoomCount, RoomNews) {
+        match self.hub.news(&room) {
+            Some((members, news)) => ((room, Some(u32::try_from(members).unwrap_or(u32::MAX))), news),
+            None => ((room, None), RoomNews::default()),
+        }
+    }
+
+    async fn follow(&self, Effects { said, changes }: Effects) {
+        for (node, word) in said {
+            match node {
+                Some(node) => self.shared.bus.tell(node, word),
+                None => self.shared.bus.tell_all(word),
+            }
+        }
+        for (place, change) in changes.into_iter().enumerate() {
+            self.hub.changed(&change.room, change.members, change.news);
+            if place % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
