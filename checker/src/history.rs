@@ -101,6 +101,16 @@ pub enum Event {
     Quiet,
     /// What is kept of a room in the end; the messages up to number `gone` are gone, since nobody wanted more to be kept.
     Final { room: String, gone: u64, kept: Vec<Kept> },
+    /// `holder`, which is one connection, was given a name.
+    Hold { name: String, holder: String },
+    /// It may lose it from now on: it is about to go, or its node is about to be cut off.
+    Release { name: String, holder: String },
+    /// Somebody by a name that nobody takes again, ever, has gone. Times are milliseconds of one clock.
+    Gone { name: String, at: u64 },
+    /// Who is in a room, as `by` says.
+    Listed { by: String, room: String, names: Vec<String>, at: u64 },
+    /// How much there is of something that is bounded.
+    Bounded { what: String, value: u64, most: u64 },
 }
 
 /// What a room tells.

@@ -1,6 +1,7 @@
 //! The rules, and the walk through a history that decides each of them.
 
 use crate::history::{Event, Id, Kept, Told};
+use crate::people::People;
 use crate::stays::{self, Own, Stay, Stays};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -24,6 +25,12 @@ pub enum Rule {
     Since,
     /// C8: once nothing is under way, everybody has been told all.
     Tail,
+    /// C9: a name has one holder at a time.
+    Names,
+    /// C10: what is bounded stays within its bound.
+    Bounds,
+    /// C11: whoever has gone is in no list any more, 30 seconds later.
+    Ghosts,
 }
 
 impl fmt::Display for Rule {
@@ -165,9 +172,9 @@ impl<'a> Judge<'a> {
         self.fault(Rule::Invented, at, format!("{room} {id}: {text:?} {wrong}"));
     }
 
-    /// Goes through it in order: C2, C3, C4, C7 and C8.
+    /// Goes through it in order: C2, C3, C4, and C7 to C11.
     fn walk(&mut self, events: &'a [Event]) {
-        let mut stays = Stays::new(self.own());
+        let (mut stays, mut people) = (Stays::new(self.own()), People::default());
         // The last acknowledged of each room and incarnation, and the last of all that anybody has seen.
         let mut acknowledged: HashMap<&str, BTreeMap<String, u64>> = HashMap::new();
         for (at, event) in events.iter().enumerate() {
@@ -195,7 +202,14 @@ impl<'a> Judge<'a> {
                 Event::Read { room, since, told, known } => {
                     stays::read(at, room, (since.as_ref(), told), known.as_ref(), self);
                 }
-                Event::Fail { .. } | Event::Unknown { .. } => {}
+                Event::Hold { name, holder } => people.hold(at, name, holder, self),
+                Event::Release { name, holder } => people.release(name, holder),
+                Event::Gone { name, at: time } => people.gone(name, *time),
+                Event::Listed { by, room, names, at: time } => people.listed(at, (by, room), names, *time, self),
+                Event::Bounded { what, value, most } if value > most => {
+                    self.fault(Rule::Bounds, at, format!("{what} is {value}, and may be {most}"));
+                }
+                Event::Bounded { .. } | Event::Fail { .. } | Event::Unknown { .. } => {}
             }
         }
         self.orders();

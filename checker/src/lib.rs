@@ -8,6 +8,7 @@
 
 mod history;
 mod judge;
+mod people;
 mod stays;
 
 pub use history::{Event, Id, Kept, Recorder, Told, read};

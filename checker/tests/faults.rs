@@ -32,6 +32,14 @@ const HISTORY: &str = r#"
 {"op":"told","stay":"eve","id":"k-4","text":"four"}
 {"op":"told","stay":"eve","id":"k-5","text":"five"}
 {"op":"read","room":"ops","since":"k-3","told":[{"id":"k-4","text":"four"},{"id":"k-5","text":"five"}],"known":"k-5"}
+{"op":"hold","name":"Ann","holder":"1"}
+{"op":"hold","name":"bob","holder":"2"}
+{"op":"release","name":"ann","holder":"1"}
+{"op":"hold","name":"ann","holder":"3"}
+{"op":"gone","name":"bob","at":1000}
+{"op":"bounded","what":"memory","value":7,"most":7}
+{"op":"listed","by":"n1","room":"ops","names":["ann","bob"],"at":30999}
+{"op":"listed","by":"n2","room":"ops","names":["ann"],"at":31000}
 {"op":"quiet"}
 {"op":"leave","stay":"bob"}
 {"op":"final","room":"ops","gone":1,"kept":[{"id":"k-2","text":"two"},{"id":"k-3","text":"three"},{"id":"k-4","text":"four"},{"id":"k-5","text":"five"}]}
@@ -50,7 +58,7 @@ fn what_is_as_it_must_be_is_not_blamed() {
 
 #[test]
 fn each_fault_is_seen() {
-    use Rule::{Agreement, ConnectionOrder, Holes, Invented, Kept, RealTime, Since, Tail};
+    use Rule::{Agreement, Bounds, ConnectionOrder, Ghosts, Holes, Invented, Kept, Names, RealTime, Since, Tail};
     let told =
         |stay: &str, seq: u64, text: &str| format!(r#"{{"op":"told","stay":"{stay}","id":"k-{seq}","text":"{text}"}}"#);
     let line = |line: &str| format!("{line}\n");
@@ -91,6 +99,11 @@ fn each_fault_is_seen() {
         (Since, "a page leaves something out", r#""told":[{"id":"k-4","text":"four"},"#.into(), r#""told":["#.into()),
         (Since, "a page ends before what was there", r#",{"id":"k-5","text":"five"}],"known""#.into(), r#"],"known""#.into()),
         (Tail, "the last message never came", line(&bob5), String::new()),
+        (Names, "a second holder", line(r#"{"op":"release","name":"ann","holder":"1"}"#), String::new()),
+        (Names, "what another one releases is held still", r#""name":"ann","holder":"1"}"#.into(), r#""name":"ann","holder":"2"}"#.into()),
+        (Bounds, "more than may be", r#""value":7"#.into(), r#""value":8"#.into()),
+        (Ghosts, "a ghost, on another node", r#""names":["ann"],"at":31000"#.into(), r#""names":["ann","bob"],"at":31000"#.into()),
+        (Ghosts, "a ghost that stays", r#""at":30999"#.into(), r#""at":31000"#.into()),
         (Holes, "the size of a hole", gap.into(), gap_of(2, 1)),
     ];
     for (rule, what, from, to) in mutants {
