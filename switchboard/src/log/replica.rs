@@ -8,6 +8,7 @@
 //! that an engine tells may be lost, doubled, late or out of date: positions say what is known already, tokens whether it is the same log.
 
 mod chain;
+mod checks;
 mod engine;
 mod envelope;
 #[cfg(test)]
@@ -380,6 +381,7 @@ impl Replica {
         };
         if let Some(begins) = self.chain.step(position, &envelope) {
             self.actions.push_back(ReplicaAction::Begin(begins));
+            self.reading.entered(now);
         }
         self.reading.stepped(position);
         self.tail_at = own.is_some().then_some(now + TAIL_AFTER);

@@ -159,6 +159,30 @@ async fn a_log_that_has_lost_everything_begins_anew_and_members_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_behind_when_the_log_went_back_gives_no_number_again() {
+    let log = MemoryLog::new();
+    // The one that is behind looks first.
+    let (mut two, mut one) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (mut alice, bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    let first = alice.seat.publish("1").unwrap().await.unwrap().id;
+    two.engine.set_deaf(true);
+    let second = alice.seat.publish("2").unwrap().await.unwrap().id;
+    // By this it knows how far the log was.
+    two.member("other", None).await.seat.publish("x").unwrap().await.unwrap();
+    assert_eq!((two.node.quiet("lobby").last_id(), one.node.quiet("lobby").last_id()), (first, second));
+    log.go_away();
+    // The room's beginning, and its first message.
+    log.go_back(2);
+    two.engine.set_deaf(false);
+    let under_way = bob.seat.publish("under way").unwrap();
+    log.come_back();
+    assert_eq!(timeout(secs(20), under_way).await.unwrap(), Err(PublishError::Unavailable), "{second:?} was shown");
+    let again = bob.seat.publish("again").unwrap().await.unwrap();
+    assert_ne!(again.id.epoch, first.epoch);
+    assert_eq!(heard(&mut alice).await, ["reset", "1 again"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_log_dropped_before_a_node_read_it_is_a_gap() {
     let log = MemoryLog::new();
     let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);

@@ -138,7 +138,7 @@ impl Engine for NatsEngine {
     fn identity(&self, done: EngineAnswer<LogIdentity>) {
         let shared = Arc::clone(&self.shared);
         let looked = move |info: Result<Value, EngineError>| {
-            let unknown = || EngineError("the stream does not say which log it is".into());
+            let unknown = || EngineError("the stream has no leader, or does not say which log it is".into());
             let identity = info.and_then(|info| stream::identity(&info).ok_or_else(unknown));
             shared.went(identity.as_ref().err().map(|EngineError(reason)| Arc::clone(reason)));
             done(identity);

@@ -243,13 +243,14 @@ impl Shared {
         }
         state.is_connected = true;
         state.logged = None;
+        // Under the lock, which nothing is asked without: nobody asks by this connection who has not been told of it.
+        if let Some(events) = self.events.get() {
+            events.reconnected();
+        }
         drop(state);
         // Relaxed: statistics, which guard no other memory.
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         self.progress.send_replace(Progress::There(standing));
-        if let Some(events) = self.events.get() {
-            events.reconnected();
-        }
     }
 
     /// A server has not let this node in.

@@ -139,16 +139,23 @@ pub(super) fn differences(info: &Value, profile: NatsProfile) -> Vec<String> {
     if has["max_msg_size"].as_i64().is_some_and(|most| most >= 0 && most.cast_unsigned() < MESSAGE_BYTES) {
         differences.push(format!("its max_msg_size is {}, and not {MESSAGE_BYTES}", has["max_msg_size"]));
     }
-    if identity(info).is_none() {
+    if log(info).is_none() {
         differences.push("its metadata do not say which log it is".to_owned());
     }
     differences
 }
 
-/// Which log the stream is, and where it ends.
+/// Which log the stream is, and where it ends. None of that is known where several servers have it and none of them leads: then somebody answers
+/// who does not know what it has.
 pub(super) fn identity(info: &Value) -> Option<LogIdentity> {
-    let log = u128::from_str_radix(info["config"]["metadata"]["switchboard"].as_str()?, 16).ok()?;
-    Some(LogIdentity { log, last: Position(info["state"]["last_seq"].as_u64()?) })
+    if info["cluster"].is_object() && info["cluster"]["leader"].as_str().is_none_or(str::is_empty) {
+        return None;
+    }
+    Some(LogIdentity { log: log(info)?, last: Position(info["state"]["last_seq"].as_u64()?) })
+}
+
+fn log(info: &Value) -> Option<u128> {
+    u128::from_str_radix(info["config"]["metadata"]["switchboard"].as_str()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -166,6 +173,9 @@ mod tests {
         let made = info(|config| config["metadata"]["_nats.ver"] = "2.15.1".into());
         assert_eq!(differences(&made, NatsProfile::File), Vec::<String>::new());
         assert_eq!(identity(&made), Some(LogIdentity { log: 0xab, last: Position(7) }));
+        let of_cluster =
+            |cluster| identity(&json!({ "config": made["config"], "state": made["state"], "cluster": cluster }));
+        assert!(of_cluster(json!({ "name": "sb" })).is_none() && of_cluster(json!({ "leader": "s1" })).is_some());
         let kept_longer = info(|config| config["max_msgs_per_subject"] = 1000.into());
         assert_eq!(differences(&kept_longer, NatsProfile::File), Vec::<String>::new(), "an operator's to choose");
     }

@@ -65,7 +65,8 @@ pub trait EngineEvents: Send + Sync + 'static {
     /// A node has told where the room's log ends, by [`Engine::tell_tail`].
     fn tail(&self, room: &RoomName, tail: &[u8]);
 
-    /// The connection is there again: something may have been missed, and what is there may be another log.
+    /// The connection is there again: something may have been missed, and what is there may be another log. Told before anything can be asked by
+    /// it; takes a short lock, and asks the engine nothing.
     fn reconnected(&self);
 }
 

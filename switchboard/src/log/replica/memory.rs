@@ -53,13 +53,16 @@ impl MemoryLog {
 
     /// Answers again, and tells every node that it does.
     pub fn come_back(&self) {
-        self.0.lock().is_away = false;
-        for node in self.nodes() {
+        let nodes = self.nodes();
+        let mut kept = self.0.lock();
+        for node in nodes {
             let events = node.events.lock().clone();
             if let Some(events) = events {
                 events.reconnected();
             }
         }
+        // Nobody asks it anything before all are told.
+        kept.is_away = false;
     }
 
     /// Loses everything: it is another log from now on.
@@ -67,6 +70,13 @@ impl MemoryLog {
         let mut kept = self.0.lock();
         (kept.log, kept.last) = (kept.log + 1, 0);
         kept.rooms.clear();
+    }
+
+    /// Goes back to where it was when it had so many envelopes: as an older copy that was put back.
+    pub fn go_back(&self, envelopes: u64) {
+        let mut kept = self.0.lock();
+        kept.last = kept.last.min(envelopes);
+        kept.rooms.values_mut().for_each(|room| room.retain(|stored| stored.position.0 <= envelopes));
     }
 
     fn nodes(&self) -> Vec<Arc<MemoryEngine>> {

@@ -41,6 +41,8 @@ enum Confidence {
     Doubtful,
     /// What was read does not fit: if the log stands by it, it is another one.
     Lost,
+    /// The log has gone back: also if it has what is known here, an incarnation is to begin.
+    GoneBack,
 }
 
 /// What is being read, and what is still to be.
@@ -58,6 +60,8 @@ pub(super) struct LogReading {
     base: Position,
     entered: Option<Epoch>,
     confidence: Confidence,
+    /// When the incarnation that it is in was entered.
+    entered_at: Option<Duration>,
     /// The log is to be asked where it ends, though nothing is wrong.
     is_look_due: bool,
     /// Somebody waits until that is shown.
@@ -90,6 +94,11 @@ impl LogReading {
 
     pub(super) fn is_behind(&self, position: Position) -> bool {
         self.target > position
+    }
+
+    /// An incarnation was entered.
+    pub(super) fn entered(&mut self, now: Duration) {
+        self.entered_at = Some(now);
     }
 
     /// An envelope was applied.
@@ -136,9 +145,14 @@ impl Replica {
         self.go_on(now);
     }
 
-    /// The log may be another one, or have lost something: it is asked.
-    pub fn suspect(&mut self, now: Duration) {
-        self.reading.doubt();
+    /// The log has lost something since then, or is another one: it is asked. Also where it has all that is known here, others may have been shown
+    /// more; so an incarnation is to begin, unless one has begun since.
+    pub fn suspect(&mut self, since: Duration, now: Duration) {
+        if self.reading.entered_at.is_none_or(|at| at <= since) {
+            self.reading.confidence = Confidence::GoneBack;
+        } else {
+            self.reading.doubt();
+        }
         self.go_on(now);
     }
 
@@ -178,7 +192,8 @@ impl Replica {
         if self.is_beginning() {
             return self.again(now);
         }
-        if self.chain.at().is_none() || is_other || self.reading.broken_at.is_some() {
+        let has_gone_back = self.reading.confidence == Confidence::GoneBack;
+        if self.chain.at().is_none() || is_other || has_gone_back || self.reading.broken_at.is_some() {
             self.replace_flight();
             self.begin_behind(None);
         } else {
@@ -212,14 +227,16 @@ impl Replica {
             }
             return self.enter(last.position, &envelope);
         };
-        if at.position == last.position && at.token == envelope.token {
+        let confidence = self.reading.confidence;
+        let (is_lost, has_gone_back) = (confidence == Confidence::Lost, confidence == Confidence::GoneBack);
+        if at.position == last.position && at.token == envelope.token && !has_gone_back {
             self.reading.target = at.position;
             // The log was put right.
             self.flight.take_if(|flight| flight.envelope.begins_epoch() && flight.sent == Handed::Passed);
             self.again(now);
         } else if at.position > self.reading.asked_at && self.chain.has_passed(envelope.token) {
             // It was asked before what is known now was appended: a doubt is as it was.
-        } else if last.position > at.position && self.reading.confidence != Confidence::Lost && !is_other {
+        } else if last.position > at.position && !is_lost && !is_other && !has_gone_back {
             self.reading.confidence = Confidence::Whole;
             self.reading.target = last.position;
         } else {
@@ -357,7 +374,9 @@ impl Replica {
     }
 
     fn lose_confidence(&mut self) {
-        self.reading.confidence = Confidence::Lost;
+        if self.reading.confidence != Confidence::GoneBack {
+            self.reading.confidence = Confidence::Lost;
+        }
     }
 
     /// Asks what is to be known next.

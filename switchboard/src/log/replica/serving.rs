@@ -1,9 +1,10 @@
 //! The task that has a node's replicas: tells them what happens and what time it is, and does what they say.
 
+use super::checks::{Checks, Verdict};
 use super::shared::{Key, Word, Words};
 use super::{
-    CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity, Position, Replica,
-    ReplicaAction, ShownEntry, Stored, Tail, Ticket,
+    AppendError, CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity,
+    Replica, ReplicaAction, ShownEntry, Stored, Tail, Ticket,
 };
 use crate::log::{Done, LogError, SharedMessage, SharedRoom, Submission};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -12,9 +13,6 @@ use std::time::Duration;
 use switchboard_proto::{Message, RoomName};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
-
-/// Between two checks of all rooms.
-const CHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// Words that are looked at before other tasks have their turn.
 const WORDS_AT_ONCE: usize = 256;
@@ -53,9 +51,7 @@ pub(super) struct ReplicaTask {
     rooms: HashMap<RoomName, ServedRoom>,
     due: BTreeSet<(Duration, RoomName)>,
     next_ticket: u64,
-    check_at: Duration,
-    /// Which log it was at the last check, and where that ended.
-    known: Option<LogIdentity>,
+    checks: Checks,
 }
 
 impl ReplicaTask {
@@ -76,8 +72,7 @@ impl ReplicaTask {
             rooms: HashMap::new(),
             due: BTreeSet::new(),
             next_ticket: 0,
-            check_at: Duration::ZERO,
-            known: None,
+            checks: Checks::default(),
         }
     }
 
@@ -94,10 +89,10 @@ impl ReplicaTask {
             while let Some((_, room)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
                 self.with(&room, None, Replica::tick);
             }
-            if self.check_at <= now {
+            if self.checks.at() <= now {
                 self.check();
             }
-            let next = self.due.first().map_or(self.check_at, |(due, _)| (*due).min(self.check_at));
+            let next = self.due.first().map_or(self.checks.at(), |(due, _)| (*due).min(self.checks.at()));
             // Both may be dropped at any time.
             tokio::select! {
                 () = words.said.notified() => {}
@@ -141,10 +136,14 @@ impl ReplicaTask {
                 self.with(&room, Some(key), |replica, now| replica.fetched(result, now));
             }
             Word::Appended(room, key, token, result) => {
+                if let Ok(position) = &result {
+                    self.checks.appended(*position, self.began.elapsed());
+                }
                 self.with(&room, Some(key), |replica, now| replica.appended(token, result, now));
             }
-            Word::Identity(result) => self.identified(result),
-            Word::Checked(result) => {
+            Word::Identity(connection, result) => self.identified(connection, result),
+            Word::Checked(number, result) => {
+                self.checks.answered(number, result.is_ok(), self.began.elapsed());
                 for (room, stored) in result.unwrap_or_default() {
                     self.with(&room, None, |replica, now| replica.checked(&stored, now));
                 }
@@ -212,7 +211,13 @@ impl ReplicaTask {
         }
         tell(&mut served.replica, now);
         while let Some(action) = served.replica.action() {
-            served.act(room, action, &self.engine, &self.words);
+            match action {
+                // What it would be appended behind may be gone, and what others were shown behind that too.
+                ReplicaAction::Append { token, .. } if self.checks.is_doubtful(self.words.connection()) => {
+                    served.replica.appended(token, Err(AppendError::Busy), now);
+                }
+                action => served.act(room, action, &self.engine, &self.words),
+            }
         }
         let due = served.replica.due();
         if due != served.due {
@@ -237,30 +242,35 @@ impl ReplicaTask {
         }
     }
 
-    /// Asks what has changed since the last check.
+    /// Asks which log it is, and then what has changed since the last check.
     fn check(&mut self) {
-        self.check_at = self.now() + CHECK_EVERY;
-        if !self.rooms.is_empty() {
+        self.checks.begin(self.now());
+        let connection = self.words.connection();
+        if !self.rooms.is_empty() || self.checks.is_doubtful(connection) {
             let words = Arc::clone(&self.words);
-            self.engine.identity(Box::new(move |identity| words.say(Word::Identity(identity))));
+            self.engine.identity(Box::new(move |identity| words.say(Word::Identity(connection, identity))));
         }
     }
 
-    fn identified(&mut self, result: Result<LogIdentity, EngineError>) {
-        let Ok(identity) = result else { return };
-        let before = self.known.replace(identity);
+    fn identified(&mut self, connection: u64, result: Result<LogIdentity, EngineError>) {
+        let now = self.now();
+        let Ok(identity) = result else { return self.checks.failed(now) };
         let rooms: Vec<_> = self.rooms.keys().cloned().collect();
-        if before.is_some_and(|before| before.log != identity.log || before.last > identity.last) {
-            warn!(rooms = rooms.len(), "log is another one than before, or has lost something");
-            for room in rooms {
-                self.with(&room, None, Replica::suspect);
+        match self.checks.identified((identity, connection), rooms.len().div_ceil(CHECKED_ROOMS), now) {
+            Verdict::Unsure => {}
+            Verdict::Lost { since } => {
+                warn!(rooms = rooms.len(), "log is another one than before, or has lost something");
+                for room in rooms {
+                    self.with(&room, None, |replica, now| replica.suspect(since, now));
+                }
             }
-            return;
-        }
-        let after = before.map_or(Position(0), |before| before.last);
-        for some in rooms.chunks(CHECKED_ROOMS) {
-            let words = Arc::clone(&self.words);
-            self.engine.check(some.to_vec(), after, Box::new(move |checked| words.say(Word::Checked(checked))));
+            Verdict::Same { after, number } => {
+                for some in rooms.chunks(CHECKED_ROOMS) {
+                    let words = Arc::clone(&self.words);
+                    let answered = move |checked| words.say(Word::Checked(number, checked));
+                    self.engine.check(some.to_vec(), after, Box::new(answered));
+                }
+            }
         }
     }
 }

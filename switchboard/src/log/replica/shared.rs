@@ -15,6 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use switchboard_proto::{Message, MessageId, RoomName};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -43,14 +44,18 @@ pub(super) enum Word {
     Ended(RoomName, Key, Result<LogEnd, EngineError>),
     Fetched(RoomName, Key, Result<Vec<Stored>, EngineError>),
     Appended(RoomName, Key, EnvelopeToken, Result<Position, AppendError>),
-    Identity(Result<LogIdentity, EngineError>),
-    Checked(Result<Vec<(RoomName, Stored)>, EngineError>),
+    /// Of the log behind the connection of this number.
+    Identity(u64, Result<LogIdentity, EngineError>),
+    /// Of the check of this number.
+    Checked(u64, Result<Vec<(RoomName, Stored)>, EngineError>),
 }
 
 #[derive(Default)]
 pub(super) struct Words {
     queue: Mutex<Queue>,
     pub(super) said: Notify,
+    /// How often the connection was made anew.
+    connection: AtomicU64,
 }
 
 #[derive(Default)]
@@ -85,6 +90,11 @@ impl Words {
         queue.words.push_back(word);
         drop(queue);
         self.said.notify_one();
+    }
+
+    /// The number of the connection that there is now.
+    pub(super) fn connection(&self) -> u64 {
+        self.connection.load(Ordering::Acquire)
     }
 
     /// All that was said.
@@ -122,6 +132,8 @@ impl EngineEvents for Words {
     }
 
     fn reconnected(&self) {
+        // Release, with the Acquire of whoever is about to append by this connection: what was asked by the one before is not known of it.
+        self.connection.fetch_add(1, Ordering::Release);
         self.say(Word::Reconnected);
     }
 }

@@ -47,6 +47,7 @@ struct NodeHere {
     replicas: HashMap<RoomName, Replica>,
     /// What was known at the last check: which log, and where it ended.
     checked: (u128, u64),
+    checked_at: u64,
 }
 
 pub(super) struct World {
@@ -133,7 +134,7 @@ impl World {
         let node = self.nodes.len();
         let incarnation = self.dice.roll();
         let checked = self.log.identity();
-        self.nodes.push(NodeHere { incarnation, replicas: HashMap::new(), checked });
+        self.nodes.push(NodeHere { incarnation, replicas: HashMap::new(), checked, checked_at: self.now });
         for room in self.rooms.clone() {
             self.open(node, &room);
         }
@@ -345,9 +346,10 @@ impl World {
         }
         let (log, last) = self.log.identity();
         let (known, before) = std::mem::replace(&mut self.nodes[node].checked, (log, last));
+        let since = Duration::from_millis(std::mem::replace(&mut self.nodes[node].checked_at, self.now));
         for room in self.rooms.clone() {
             if known != log || last < before {
-                self.with(node, &room, Replica::suspect);
+                self.with(node, &room, |replica, now| replica.suspect(since, now));
             } else if let Some(stored) = self.log.last(&room).filter(|stored| stored.position.0 > before).cloned() {
                 self.with(node, &room, |replica, now| replica.checked(&stored, now));
             }
