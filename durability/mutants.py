@@ -84,19 +84,19 @@ MUTANTS = {
 ENDS = 40
 
 
-def spoilt():
-    """A server that can be spoilt in each way."""
+def spoilt(mutants):
+    """A server that can be spoilt in each of these ways."""
     place = ROOT / "target" / "mutants"
     sources = place / "sources"
     names = subprocess.run(["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     texts = {}
-    for _, (_, _, changes) in MUTANTS.items():
+    for _, _, changes in mutants.values():
         for name, _, _ in changes:
             texts[name] = (ROOT / name).read_text()
-    for mutant, (_, _, changes) in MUTANTS.items():
+    for mutant, (_, _, changes) in mutants.items():
         for name, old, new in changes:
             if texts[name].count(old) != 1:
-                raise SystemExit(f"mutant {mutant}: {name} has not once {old!r}; durability/mutants.py has to follow it")
+                raise SystemExit(f"mutant {mutant}: {name} has not once {old!r}; the mutant has to follow it")
             texts[name] = texts[name].replace(old, new.replace("@", HOOK.format(mutant)))
     for name in filter(None, names.split("\0")):
         text = texts.get(name, None)
@@ -129,7 +129,7 @@ def found_out(program, kinds, rng, ends):
 
 
 def run(seed):
-    program = spoilt()
+    program = spoilt(MUTANTS)
     rng = random.Random(seed)
     os.environ.pop("MUTANT", None)
     blamed = found_out(program, ["kill", "power"], rng, 6)
