@@ -432,11 +432,6 @@ impl RoomState {
     pub(super) fn options(&self) -> &RoomOptions {
         &self.options
     }
-
-    /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
-    fn is_deep(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.sharing.is_none())
-    }
 }
 
 impl Drop for RoomInner {
