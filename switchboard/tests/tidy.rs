@@ -125,6 +125,14 @@ impl Source {
         &self.text[..tests]
     }
 
+    /// The text without tests in it. Those in files of their own may be named anywhere, and it goes on behind that.
+    fn without_tests(&self) -> &str {
+        const TESTS: &str = "#[cfg(test)]\nmod ";
+        let is_here = |at: &usize| self.text[at + TESTS.len()..].lines().next().is_some_and(|line| line.ends_with('{'));
+        let tests = self.text.match_indices(TESTS).map(|(at, _)| at).find(is_here).unwrap_or(self.text.len());
+        if self.shipped().is_empty() { "" } else { &self.text[..tests] }
+    }
+
     /// The text without its tests and without lines that are only a comment.
     fn code(&self) -> String {
         let lines = self.shipped().lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -377,6 +385,38 @@ fn stale_architecture(sources: &[Source]) -> Vec<String> {
     missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect()
 }
 
+/// Locks that ARCHITECTURE.md has in no row of a table, by their type and field: whoever adds one says what it guards, for how long, and who takes it.
+fn unlisted_locks(sources: &[Source]) -> Vec<String> {
+    let page = sources.iter().find(|source| source.path == "ARCHITECTURE.md").map_or("", |source| source.text.as_str());
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+    let is_listed = |owner: &str, field: &str| {
+        let names = |row: &str, word: &str| has_word(row, word, |c| c.is_alphanumeric() || c == '_');
+        rows.iter().any(|row| names(row, owner) && (field.is_empty() || names(row, field)))
+    };
+    let folders = ["switchboard/src/", "load/src/", "cli/src/"];
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| folders.iter().any(|folder| source.path.starts_with(folder))) {
+        let mut owner = "";
+        for line in source.without_tests().lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+            let bare = without_visibility(line);
+            let word = |text: &'static str| bare.strip_prefix(text);
+            if let Some(rest) = word("struct ").or_else(|| word("enum ")).or_else(|| word("static ")) {
+                owner = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            }
+            let is_statement =
+                ["fn ", "async fn ", "use ", "impl", "type ", "let "].iter().any(|begin| bare.starts_with(begin));
+            let is_lock = ["Mutex<", "RwLock<"].iter().any(|lock| bare.contains(lock));
+            // A field that has a name, or the contents of a tuple.
+            let field = bare.split_once(": ").map_or("", |(name, _)| name);
+            let field = if field.contains([' ', '(']) { "" } else { field };
+            if is_lock && !is_statement && !is_listed(owner, field) {
+                wrong.push(format!("{}: ARCHITECTURE.md does not list the lock `{owner}::{field}`", source.path));
+            }
+        }
+    }
+    wrong
+}
+
 /// Files beside a program of tests that are in none: nothing runs them, and nothing says so.
 fn forgotten_tests(sources: &[Source]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -576,6 +616,13 @@ fn visible_types(source: &Source) -> impl Iterator<Item = (&str, bool)> {
     })
 }
 
+/// A line without the `pub` in front of what it declares.
+fn without_visibility(line: &str) -> &str {
+    let Some(rest) = line.strip_prefix("pub") else { return line };
+    let rest = rest.strip_prefix('(').and_then(|within| within.split_once(')')).map_or(rest, |(_, rest)| rest);
+    rest.strip_prefix(' ').unwrap_or(line)
+}
+
 /// Whether `word` stands in `line` with no `part` of a longer word on either side.
 fn has_word(line: &str, word: &str, part: impl Fn(char) -> bool) -> bool {
     line.match_indices(word).any(|(at, _)| {
@@ -591,6 +638,11 @@ fn has_start(line: &str, folder: &str) -> bool {
 }
 
 // The repository keeps the rules.
+
+#[test]
+fn every_lock_is_in_the_table() {
+    assert_none(unlisted_locks(&repository()));
+}
 
 #[test]
 fn imports_go_one_way() {
@@ -852,6 +904,19 @@ fn an_architecture_that_names_no_file_is_found() {
         "Files: `switchboard/src/lib.rs`, `switchboard/src/gone.rs`.\n",
     );
     assert_fine(stale_architecture, "ARCHITECTURE.md", "Folders: `switchboard/`, `switchboard/src`. Text: `serve`.\n");
+}
+
+#[test]
+fn a_lock_that_no_table_has_is_found() {
+    let of = |row: &str, code: &str| {
+        unlisted_locks(&[Source::new("ARCHITECTURE.md", row), Source::new("switchboard/src/hub.rs", code)]).len()
+    };
+    let named = "pub(crate) struct Hub {\n    pub(super) rooms: Arc<parking_lot::Mutex<Rooms>>,\n}\n";
+    let (bare, code) = ("struct Seen(RwLock<Ids>);\n", "fn f(seen: &Mutex<Ids>) {}\n// Mutex<Ids>\n");
+    assert_eq!(of("`Hub::rooms`", named), 1, "it is in no table");
+    assert_eq!(of("| `Other::rooms`; `Hub` of names |", named), 0);
+    assert_eq!(of("| `Hub::names` |\n| `Other::rooms` |", named), 1);
+    assert_eq!((of("| `Seens` |", bare), of("| `Seen` |", bare), of("", code)), (1, 0, 0));
 }
 
 #[test]
