@@ -27,7 +27,8 @@ const LOOKS: usize = 16;
 
 /// A request. Its head is complete; its body may still be arriving.
 pub struct Request {
-    pub(super) head: Parts,
+    /// Boxed: whoever answers moves the request from future to future, and each of them would have room for a head.
+    pub(super) head: Box<Parts>,
     /// Until it has been received, or the request is dropped.
     pub(super) body: Option<Incoming>,
     pub(super) underway: Arc<Underway>,
@@ -229,7 +230,7 @@ impl Drop for Unread {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { method, uri, .. } = &self.head;
+        let Parts { method, uri, .. } = &*self.head;
         f.debug_struct("Request").field("method", method).field("uri", uri).finish_non_exhaustive()
     }
 }

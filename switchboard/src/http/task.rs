@@ -33,6 +33,7 @@ pub(super) const MOST_HEAD_BYTES: usize = HEAD_BYTES + (8 << 10);
 /// Where hyper reads to at first.
 const READ_ROOM: usize = 8 << 10;
 
+/// As many as hyper takes over HTTP/1.1 by itself, which is not told: it would make its list of them anew, 1,700 instructions for a request.
 const HEADERS: usize = 100;
 
 /// What a request costs beside its head, its body and its service, with hyper.
@@ -87,7 +88,7 @@ fn requests<S: Service>(wire: Wire, service: HyperService<S>) -> Speaking {
     let exchange = Arc::clone(&service.exchange);
     let mut builder = http1::Builder::new();
     // Deadlines are ours.
-    builder.header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES).max_headers(HEADERS);
+    builder.header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES);
     let hyper = builder.serve_connection(wire, service);
     exchange.reads_into(READ_ROOM);
     Box::pin(Requests { exchange, hyper: Some(hyper), is_draining: false })
@@ -260,6 +261,7 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for HyperServi
             return Box::pin(async move { Ok(exchange.answer(refusal, asked, answering)) });
         }
         answering.heading(fields + own + size_of::<Responding<S::Future>>());
+        let head = Box::new(head);
         let service = self.service.answer(Request { head, body: Some(body), underway: Arc::clone(&answering), tunnel });
         let rests = exchange.rests();
         Box::pin(Responding { service, exchange, asked, answering: Some(answering), rests })
