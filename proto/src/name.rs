@@ -62,7 +62,8 @@ impl Name {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        // Mostly one is a copy of the other.
+        Arc::ptr_eq(&self.0, &other.0) || self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 
@@ -71,11 +72,11 @@ impl Eq for Name {}
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut folded = [0; NAME_BYTES];
-        for (slot, byte) in folded.iter_mut().zip(self.folded()) {
-            *slot = byte;
-        }
+        let folded = &mut folded[..self.0.len()];
+        folded.copy_from_slice(self.0.as_bytes());
+        folded.make_ascii_lowercase();
         // One write for the name, with its length as slices have it.
-        folded[..self.0.len()].hash(state);
+        folded.hash(state);
     }
 }
 

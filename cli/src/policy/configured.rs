@@ -142,8 +142,18 @@ impl FilePolicy {
         // Read first: what is found by older rules is noted as such.
         let (generation, snapshot) = (self.generation.number(), self.snapshot());
         let Some(Holder { record, principal }) = snapshot.holder(&hash) else {
-            if !snapshot.sources().is_empty() && Compact::is_one(token) {
-                return self.vouched(token, hash, (generation, &snapshot), claimant);
+            if !snapshot.sources().is_empty() {
+                // Before the token is looked at, since whoever publishes by requests shows it in each.
+                let now = SystemTime::now();
+                if let Some(known) = self.verified.lock().get(generation, &hash, now) {
+                    return Ok(known);
+                }
+                if Compact::is_one(token) {
+                    self.may_fail(claimant)?;
+                    let principal = Arc::new(snapshot.vouched(token, now).map_err(Refused::Jwt)?);
+                    self.verified.lock().insert(generation, hash, Arc::clone(&principal));
+                    return Ok(principal);
+                }
             }
             self.may_fail(claimant)?;
             let is_mistyped = matches!(StaticToken::parse(token), Err(TokenFault::Mistyped));
@@ -156,24 +166,6 @@ impl FilePolicy {
             return Err(Refused::Expired);
         }
         Ok(Arc::clone(principal))
-    }
-
-    /// Whom a JWT shows.
-    fn vouched(
-        &self,
-        token: &str,
-        hash: TokenHash,
-        (generation, snapshot): (u64, &Snapshot),
-        claimant: Option<&Claimant>,
-    ) -> Result<Arc<Principal>, Refused> {
-        let now = SystemTime::now();
-        if let Some(known) = self.verified.lock().get(generation, &hash, now) {
-            return Ok(known);
-        }
-        self.may_fail(claimant)?;
-        let principal = Arc::new(snapshot.vouched(token, now).map_err(Refused::Jwt)?);
-        self.verified.lock().insert(generation, hash, Arc::clone(&principal));
-        Ok(principal)
     }
 }
 
@@ -447,6 +439,24 @@ mod tests {
         assert!(shown(&policy, "there", "10.9.9.9:1").await.is_ok());
         for wrong in ["", "ol", "OLD", "old ", "sb_12345678_0_0"] {
             assert_eq!(shown(&policy, wrong, HERE).await, Err(Refusal::Wrong), "{wrong}");
+        }
+    }
+
+    /// Tokens are known by the hash of all of them, and by nothing else: what is found for a part of one is what is found for none, by the same steps.
+    #[tokio::test]
+    async fn a_token_that_is_known_in_part_is_refused_as_one_that_is_not_known_at_all() {
+        let random = ring::rand::SystemRandom::new();
+        let [alices, others] = [(); 2].map(|()| StaticToken::make(&random).unwrap());
+        let known = TokenSection { hashes: vec![alices.hash()], ..token("alice", &[]) };
+        let policy = FilePolicy::new(&rules([known]), Vec::new()).failing(None);
+        let claimant = Claimant::new(PeerAddr::Ip(HERE.parse().unwrap()));
+        assert!(policy.found(alices.secret().expose(), Some(&claimant)).is_ok());
+        // All but the first digit, all but the last, and nothing.
+        for guess in [alices.guessed(0), alices.guessed(21), alices.guessed(42), others] {
+            let token = guess.secret().expose();
+            assert_eq!(policy.found(token, Some(&claimant)), Err(Refused::Unknown));
+            assert_eq!(shown(&policy, token, HERE).await, Err(Refusal::Wrong));
+            assert!(policy.snapshot().holder(&guess.hash()).is_none());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Listeners behind proxies: whose a connection and a request is, and who is refused.
 
+use crate::http::asked;
 use crate::process::{PATIENCE, Place, Program, ask, output, run, until};
 use crate::tokens::made;
 use std::io::{Read as _, Write as _};
@@ -170,6 +171,10 @@ fn wrong_tokens_are_counted_by_client_and_then_not_looked_at() {
         assert_eq!(me("sb_wrong", &format!("2001:db8::{count}")), "401");
     }
     assert_eq!(me("sb_wrong", "2001:db8::ffff"), "429", "of the same network");
+    let headers = ["authorization: Bearer sb_wrong", "x-forwarded-for: 2001:db8::fffe"];
+    let told = asked(program.tcp(0), "GET", "/me", &headers, "");
+    // One more every six seconds.
+    assert_eq!((told.status, told.header("retry-after")), (429, Some("6")), "{}", told.body);
     assert_eq!(me(&token, "2001:db8::ffff"), "200");
     assert_eq!(me("sb_wrong", "2001:db8:0:1::1"), "401", "of another");
 }
