@@ -7,6 +7,7 @@ use super::elsewhere::Abroad;
 use super::membership::PublishError;
 use super::posting::Except;
 use super::publication::Confirmation;
+use super::shown::following;
 use crate::link::Link;
 use crate::link::delivery::Reclaim;
 use crate::link::figure::Figure;
@@ -92,13 +93,14 @@ impl Durable {
             return None;
         }
         self.underway = std::mem::take(&mut self.waiting);
-        let numbers = last.seq + 1..;
-        let numbered = |(one, seq): (&mut Unconfirmed, u64)| {
+        let mut newest = last;
+        let numbered = |one: &mut Unconfirmed| {
             let Some(message) = Arc::get_mut(&mut one.message) else { unreachable!("nobody has seen it yet") };
-            message.id = MessageId { seq, ..last };
+            newest = following(newest);
+            message.id = newest;
             Arc::clone(&one.message)
         };
-        let messages = self.underway.iter_mut().zip(numbers).map(numbered).collect();
+        let messages = self.underway.iter_mut().map(numbered).collect();
         let mut memberships = Vec::new();
         if let Some(sharing) = &mut self.sharing {
             sharing.shown = vec![false; self.underway.len()];

@@ -35,6 +35,12 @@ pub(super) struct Byline {
     pub(super) user: Option<UserName>,
 }
 
+/// Where a message gets its number: the one behind `last`.
+#[inline]
+pub(super) fn following(last: MessageId) -> MessageId {
+    MessageId { seq: last.seq + 1, ..last }
+}
+
 impl Timeline {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self { epoch, seq: 0, history: History::default() }
@@ -53,7 +59,7 @@ impl Timeline {
     #[inline]
     pub(super) fn next(&self, room: &RoomName, by: Option<Byline>, payload: Bytes, time: SystemTime) -> Arc<Message> {
         let (from, user) = by.map_or((None, None), |Byline { from, user }| (Some(from), user));
-        let id = MessageId { epoch: self.epoch, seq: self.seq + 1 };
+        let id = following(self.last());
         Arc::new(Message { room: room.clone(), id, time, from, user, payload })
     }
 
@@ -66,6 +72,7 @@ impl Timeline {
     }
 
     /// The last message, or the point before the first one.
+    #[inline]
     pub(super) fn last(&self) -> MessageId {
         MessageId { epoch: self.epoch, seq: self.seq }
     }
