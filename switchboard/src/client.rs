@@ -108,7 +108,8 @@ impl Client {
     /// If there are connections already, the limits on their number and on memory apply at once; those on frames and
     /// outboxes apply to later connections.
     ///
-    /// For a [server's own client](Handle::client) the server's limit on memory holds, whatever these say, and none on their number.
+    /// A [server's own client](Handle::client) ignores the limits on memory and on the number of connections: the server's limit on memory
+    /// applies.
     pub fn limits(self, limits: Limits) -> Self {
         if !self.is_servers {
             self.node.budget.set_limit(limits.memory_bytes);
@@ -126,8 +127,8 @@ impl Client {
         Self { grace, ..self }
     }
 
-    /// Headers that each WebSocket made from now on is asked for with, such as `Authorization`. Those of the handshake itself are set
-    /// whatever these are. Needs feature `http`.
+    /// Headers for the requests of WebSockets made from now on, such as `Authorization`. They cannot replace those of the handshake
+    /// itself. Needs feature `http`.
     #[cfg(feature = "http")]
     pub fn websocket_headers(self, headers: http::HeaderMap) -> Self {
         Self { headers, ..self }
@@ -150,8 +151,8 @@ impl Client {
         self.connect("tcp", format!("tcp://{address}"), self.tcp_to(&address)).await
     }
 
-    /// The same, where the caller knows the addresses of `HOST:PORT` and nothing is looked up: for somebody who connects often, and
-    /// asks who a name is beside that.
+    /// Like [`tcp`](Self::tcp), but uses these addresses of `HOST:PORT` instead of looking them up: for a caller that connects often and
+    /// resolves names by itself.
     ///
     /// # Errors
     /// As [`tcp`](Self::tcp).
@@ -174,8 +175,8 @@ impl Client {
         self.connect("tls", format!("tls://{address}"), self.tls_to(&address, trust)).await
     }
 
-    /// The same, where the caller knows the addresses of `HOST:PORT`, and sends `first` before TLS begins: at most some hundred bytes,
-    /// as a [PROXY header](crate::ProxyVersion::header) is. Needs feature `tls`.
+    /// Like [`tls`](Self::tls), but uses these addresses of `HOST:PORT` instead of looking them up, and sends `first` before TLS begins: a few
+    /// hundred bytes at most, such as a [PROXY header](crate::ProxyVersion::header). Needs feature `tls`.
     ///
     /// # Errors
     /// As [`tls`](Self::tls).
@@ -231,7 +232,7 @@ impl Client {
         self.connect("udp", format!("udp://{address}"), opened(connecting)).await
     }
 
-    /// The same, where the caller knows the addresses of `HOST:PORT`.
+    /// Like [`udp`](Self::udp), but uses these addresses of `HOST:PORT` instead of looking them up.
     ///
     /// # Errors
     /// As [`udp`](Self::udp).
@@ -438,9 +439,9 @@ impl Default for Client {
 impl Handle {
     /// A client for what the server's own handlers connect to, as a proxy does.
     ///
-    /// Its connections are the server's: on the worker of the handler that connects, in the server's limit on memory, its
-    /// [lists](Handle::connections) and counters, and in its drain and grace period, which [`Client::drain`] begins too. Each
-    /// counts as one of [`Limits::connections`](crate::Limits::connections) of the server, which refuses newcomers for it, but not these.
+    /// Its connections belong to the server: they run on the worker of the handler that connects, count towards the server's limit on memory,
+    /// are in its [lists](Handle::connections) and counters, and take part in its drain and grace period. [`Client::drain`] drains the server too. They
+    /// count towards [`Limits::connections`](crate::Limits::connections) of the server: at the limit it refuses newcomers, but never these.
     ///
     /// # Examples
     /// ```

@@ -112,10 +112,10 @@ pub enum RoomError {
         /// The limit.
         limit: usize,
     },
-    /// There is none, and the hub's policy says that this one may not make it.
+    /// There is none, and the hub's policy does not let this session create it.
     #[error("there is no such room")]
     NoSuchRoom,
-    /// The hub's policy says that this one may do nothing there, whether or not there is such a room.
+    /// The hub's policy lets this session do nothing there, whether or not the room exists.
     #[error("no right to do this")]
     NotAllowed,
 }
@@ -159,7 +159,7 @@ impl Hub {
         Self::of(Holding::new(limits, None, None))
     }
 
-    /// A hub in whose rooms sessions and members do what `policy` says that they may.
+    /// A hub whose sessions and members may do what `policy` allows.
     pub fn with_policy(limits: HubLimits, policy: Arc<dyn Policy>) -> Self {
         Self::of(Holding::new(limits, Some(Governance::new(policy)), None))
     }
@@ -169,19 +169,19 @@ impl Hub {
         Self(Arc::new(HubInner { rooms, asleep, names, next_guest, purge, holding, options }))
     }
 
-    /// Whether its rooms may be those of other processes too: then [`Room::opened`] is to be awaited before one of them is joined or read.
+    /// Whether its rooms may be shared with other processes: then await [`Room::opened`] before joining or reading one.
     pub fn is_shared(&self) -> bool {
         self.0.holding.log.as_ref().is_some_and(|log| log.shared().is_some())
     }
 
-    /// Who says what may be done in its rooms, if anybody does.
+    /// Its policy, if it has one.
     pub fn policy(&self) -> Option<&Arc<dyn Policy>> {
         self.governance().map(Governance::policy)
     }
 
-    /// Has `options` say what is set of each room that has a name: in place of what it was made with, and of what is given when one is
-    /// made later. Those that are there follow at once: what they keep, and what whoever joins from then on is told and has its
-    /// overflow treated by. It is asked under the lock of all rooms, so it must be quick, and may not ask the hub.
+    /// Takes the options of every room that has a name from `options`, instead of those it was or will be created with. Existing rooms
+    /// follow at once: what they keep, and the overflow policy and notices of those who join from now on. `options` is called under the lock
+    /// of all rooms, so it must be quick and must not use the hub.
     ///
     /// ```
     /// # use switchboard::{Hub, Overflow, RoomOptions};
@@ -286,8 +286,8 @@ impl Hub {
         self.0.called(name).is_some_and(|session| session.close(Some(word.into())))
     }
 
-    /// Removes the connection with that name from `room`: it is told so, behind what was published before, and stays connected unless it
-    /// is there for this room alone ([`Join::alone`](crate::Join)). It may join again if it may join. Returns whether it was a member.
+    /// Removes the connection with that name from `room`. It is told so, after everything that was published before, and stays connected unless
+    /// it is there for this room alone ([`Join::alone`](crate::Join)). It may join again, if it has the right to. Returns whether it was a member.
     pub fn remove_member(&self, room: &Room, name: &UserName) -> bool {
         self.0.called(name).is_some_and(|session| door::expel(room, &session))
     }
@@ -305,7 +305,7 @@ impl Hub {
     /// ```
     ///
     /// # Errors
-    /// Somebody has the name, or it is a guest's, or the hub's policy says that it is somebody's who has to show it.
+    /// Somebody has the name, it is a guest's, or the hub's policy reserves it for somebody who has to present a credential.
     pub fn session(&self, name: UserName, format: Format) -> Result<Session, NameRefused> {
         if name.guest_number().is_some() || !self.may_be_named(None, &name) {
             Err(NameRefused::Reserved(name))

@@ -109,9 +109,9 @@ pub struct Carried {
 pub struct Closures {
     /// The transport, by the scheme of its URL.
     pub transport: &'static str,
-    /// By why, without those of which there was none.
+    /// By reason, without those that did not occur.
     pub reasons: Vec<(CloseReason, u64)>,
-    /// How long they were open, those left out that were never accepted.
+    /// How long they were open. Refused connections are not included.
     pub lives: Durations,
 }
 
@@ -165,7 +165,7 @@ impl Metrics {
         self.closed.iter().map(|closed| closed.by_reason[reason as usize].get()).sum()
     }
 
-    /// How connections have ended, for each transport of which any has.
+    /// How connections have ended, by transport.
     pub fn closures(&self) -> Vec<Closures> {
         let ends = TRANSPORTS.into_iter().zip(&self.closed).map(|(transport, closed)| Closures {
             transport,
@@ -175,7 +175,7 @@ impl Metrics {
         ends.filter(|ends| !ends.reasons.is_empty()).collect()
     }
 
-    /// What connections have carried. All workers are asked, and no connection.
+    /// What connections have carried. Costs the same however many connections there are.
     pub fn carried(&self) -> Carried {
         let workers = self.workers.lock();
         let mut sums = workers.gone.clone();

@@ -70,7 +70,7 @@ pub trait Transport: StreamTransport {
         Configured::new(self).with_rate(rate)
     }
 
-    /// Has proxies say whose each connection is, in a PROXY header before everything else, TLS included.
+    /// Expects a PROXY header from proxies, which says whose each connection is, before anything else, TLS included.
     ///
     /// Limits for one address, on handshakes too, then count the client, and hold as for any listener that strangers can reach;
     /// connections that are the proxies' own count towards none.
@@ -78,14 +78,13 @@ pub trait Transport: StreamTransport {
         Configured::new(self).with_proxies(proxies.into())
     }
 
-    /// Has new connections have what `tuning` says by then: some of its settings can be changed while it runs.
+    /// Lets some settings be changed while the listener runs: each new connection gets those that `tuning` holds when it is accepted.
     fn tuned(self, tuning: &Tuning) -> Configured<Self> {
         Configured::new(self).with_tuning(tuning.clone())
     }
 
-    /// Has no limit for one address count connections that come from these networks: there are proxies for HTTP, whose
-    /// requests say whose they are. What a request says counts once it is handed on, by
-    /// [`Request::forwarded_for`](crate::http::Request::forwarded_for).
+    /// Exempts connections from these networks from limits per address: HTTP proxies are there, whose requests say whose they are.
+    /// What a request says counts once the service passes it on ([`Request::forwarded_for`](crate::http::Request::forwarded_for)).
     #[cfg(feature = "http")]
     fn forwarded_from(self, networks: impl IntoIterator<Item = IpNetwork>) -> Configured<Self> {
         Configured::new(self).with_forwarders(networks.into_iter().collect())

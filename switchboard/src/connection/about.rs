@@ -22,8 +22,8 @@ impl<C: Codec> Connection<C> {
         self.0.link.local_addr()
     }
 
-    /// Limits frames that are received from now on to this many bytes, rounded up to whole KiB, for as long as a peer is not to be trusted
-    /// with more. [`Limits::frame_bytes`](crate::Limits::frame_bytes) stays the limit of all; `usize::MAX` has it alone again.
+    /// Limits frames received from now on to this many bytes, rounded up to whole KiB: for a peer that has not authenticated yet, for
+    /// example. [`Limits::frame_bytes`](crate::Limits::frame_bytes) still applies; `usize::MAX` leaves it as the only limit.
     pub fn limit_frames(&mut self, bytes: usize) {
         self.0.frame_kib = u16::try_from(bytes.div_ceil(1 << 10).max(1)).unwrap_or_default();
     }

@@ -117,13 +117,13 @@ impl<A: Codec, B: Codec> Relay<A, B> {
         Self { idle: Some(limit), ..self }
     }
 
-    /// The same from when one side has finished sending, for the other, which may have forgotten to. Whichever limit is shorter
-    /// holds then.
+    /// Like [`idle`](Self::idle), but only once one side has finished sending, for the other side, which may have forgotten to. If both are
+    /// set, the shorter one applies then.
     pub fn half(self, limit: Duration) -> Self {
         Self { half: Some(limit), ..self }
     }
 
-    /// Has the ordinary ends of both connections logged as `trace`, not as `debug`: for a caller that logs the pair as one.
+    /// Logs the ordinary end of each connection as `trace` instead of `debug`: for a caller that logs the pair as one.
     pub fn logged_as_one(self) -> Self {
         if let Some((first, second)) = &self.connections {
             first.0.link.part_of_pair();
@@ -132,7 +132,7 @@ impl<A: Codec, B: Codec> Relay<A, B> {
         self
     }
 
-    /// Payload bytes that have gone each way so far, as [`Relayed`] has them at the end: forth and back.
+    /// Payload bytes passed on so far, forth and back, as in [`Relayed`].
     pub fn passed(&self) -> (u64, u64) {
         (self.forth.bytes, self.back.bytes)
     }

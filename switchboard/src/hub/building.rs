@@ -14,7 +14,7 @@ use switchboard_proto::RoomName;
 /// Of the rooms that there may be, one in so many is free at the start, however many the log has; others are asleep until somebody asks for them.
 const LEFT_FREE: usize = 16;
 
-/// A hub that is about to be made, see [`Hub::builder`].
+/// Builds a hub: see [`Hub::builder`].
 #[must_use = "it is no hub until it is built"]
 #[derive(Default)]
 pub struct HubBuilder {
@@ -26,7 +26,7 @@ pub struct HubBuilder {
 }
 
 impl Hub {
-    /// A hub that is made of more than its limits.
+    /// Builds a hub with limits, a policy, options of rooms, or a log.
     ///
     /// ```
     /// # use switchboard::{Hub, HubLimits, RoomOptions};
@@ -43,8 +43,8 @@ impl Hub {
 }
 
 impl Hub {
-    /// Waits until the log has answered for all that was published until now, and meanwhile: nothing waits for it. At once where there is no
-    /// log. A server that drains has ended its connections before, so this is what is left to wait for.
+    /// Waits until no publication is waiting for the log any more, those made meanwhile included. Without a log it does not wait. Call it after
+    /// [`Bound::serve_until`](crate::Bound::serve_until), which has ended all connections by then.
     ///
     /// # Cancel safety
     /// Safe.
@@ -59,30 +59,29 @@ impl HubBuilder {
         Self { limits, ..self }
     }
 
-    /// Who says what may be done in its rooms.
+    /// Its policy: what sessions and members may do.
     pub fn policy(self, policy: Arc<dyn Policy>) -> Self {
         Self { policy: Some(policy), ..self }
     }
 
-    /// What is set of each room that has a name, as by [`Hub::set_room_options`]; of those too that the log brings back.
+    /// The options of every room that has a name, as by [`Hub::set_room_options`]; those that the log brings back included.
     pub fn room_options(self, options: impl Fn(&RoomName) -> RoomOptions + Send + Sync + 'static) -> Self {
         Self { options: Some(Arc::new(options)), ..self }
     }
 
-    /// What keeps its rooms, all of them that are [durable](RoomOptions::durable): what is published there is shown only once the log has it,
-    /// and [`Publication`](crate::Publication) tells when.
+    /// The log that keeps its [durable](RoomOptions::durable) rooms: what is published there is shown only once the log has it. Await the
+    /// [`Publication`](crate::Publication) to know when.
     pub fn log(self, log: Arc<dyn RoomLog>) -> Self {
         Self { log: Some(log), ..self }
     }
 
-    /// The other nodes that share its rooms, which its log is shared with: counts of members, and notices of who comes and goes, are of all
-    /// of them.
+    /// The other nodes that share its rooms and its log: counts of members, and notices of who joins and leaves, cover all of them.
     pub fn elsewhere(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
         Self { elsewhere: Some(elsewhere), ..self }
     }
 
-    /// Makes it, with the rooms that the log has: their ids go on where they were, so that whoever comes back resumes. Waits for the log to
-    /// read them; the newest messages of each are in memory then, within its history's bounds, as far as all histories together allow.
+    /// Makes the hub, with the rooms that the log has. Their ids continue, so clients can resume. Blocks until the log has read them; then
+    /// the newest messages of each are in memory, within the bounds of its history and of all histories together.
     ///
     /// # Errors
     /// The log cannot be read. Without a log, none.

@@ -62,7 +62,7 @@ impl Default for Stripe {
     }
 }
 
-/// What a hub has counted, and what it has now.
+/// What a hub has counted since the start, and what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubMetrics {
@@ -70,23 +70,23 @@ pub struct HubMetrics {
     pub rooms: usize,
     /// How many there may be ([`HubLimits::rooms`]).
     pub rooms_limit: usize,
-    /// Members of all rooms: whoever is in two counts twice.
+    /// Members of all rooms: somebody who is in two counts twice.
     pub memberships: usize,
-    /// The rooms of each class of which there are any now, and their members.
+    /// Rooms and members by class, without empty classes.
     pub classes: Vec<ClassMetrics>,
-    /// Sessions with a connection whose principal is somebody.
+    /// Sessions with a connection whose principal is not anonymous.
     pub authenticated: usize,
     /// Messages published since the start.
     pub publications: u64,
-    /// The same for each class of rooms of which there are any, and for rooms without a class.
+    /// The same by class of room, without empty classes, and for rooms without a class.
     pub publications_by_class: Vec<(Option<RoomClass>, u64)>,
     /// Publications that the hub's policy did not allow.
     pub refused_not_allowed: u64,
-    /// Publications that were longer than their room takes.
+    /// Publications longer than their room allows.
     pub refused_too_long: u64,
-    /// Publications that were more than their room takes.
+    /// Publications above the rate that their room allows.
     pub refused_too_often: u64,
-    /// Publications that the log did not take, or could not keep.
+    /// Publications that the log refused, or could not keep.
     pub refused_unavailable: u64,
     /// Bytes of publications that wait for the log.
     pub unsettled_bytes: usize,
@@ -197,7 +197,7 @@ impl HubCounts {
 }
 
 impl Hub {
-    /// What it has counted, and what it has now. No room is looked at for it.
+    /// What it has counted, and what it holds now. Costs the same however many rooms there are.
     ///
     /// ```
     /// # use switchboard::Hub;

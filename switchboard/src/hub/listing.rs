@@ -18,7 +18,7 @@ pub struct RoomInfo {
     pub name: RoomName,
     /// How many members it has.
     pub members: usize,
-    /// Its last message: how many there were, and in which incarnation of the room.
+    /// The id of its last message.
     pub last: MessageId,
     /// Messages that it keeps.
     pub history_messages: usize,
@@ -30,7 +30,7 @@ pub struct RoomInfo {
     pub class: Option<RoomClass>,
 }
 
-/// A connection that has a name.
+/// A connection with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedConnection {
@@ -38,16 +38,16 @@ pub struct NamedConnection {
     pub id: ConnectionId,
     /// What it calls itself.
     pub name: UserName,
-    /// Who it is shown to be, in a hub with a policy.
+    /// Its principal, in a hub with a policy.
     pub principal: Option<Arc<Principal>>,
 }
 
-/// How far a list of connections with names is.
+/// Where the next page of connections with names begins.
 #[derive(Debug, Default)]
 pub struct NamedAfter(Reached);
 
 impl Hub {
-    /// At most `limit` rooms behind `after`, by name, whoever may see them.
+    /// At most `limit` rooms after `after`, by name, whatever the policy says.
     pub fn room_infos(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomInfo> {
         let rooms = self.0.rooms.lock();
         let behind = rooms.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded)).take(limit);
@@ -57,13 +57,13 @@ impl Hub {
         some.iter().map(|room| room.info()).collect()
     }
 
-    /// The room of that name, whoever may see it.
+    /// The room of that name, whatever the policy says.
     pub fn room_info(&self, name: &RoomName) -> Option<RoomInfo> {
         let room = self.0.rooms.lock().get(name).cloned();
         room.map(|room| room.info())
     }
 
-    /// At most `limit` connections that have names, and further ones the next time; none once all were listed.
+    /// The next `limit` connections with names at most; none once all were listed.
     pub fn named(&self, after: &mut NamedAfter, limit: usize) -> Vec<NamedConnection> {
         loop {
             let sessions = self.0.names.lock().some(&mut after.0, limit);
@@ -77,7 +77,7 @@ impl Hub {
         }
     }
 
-    /// The connection of that name, if somebody has it.
+    /// The connection with that name, if there is one.
     pub fn connection(&self, name: &UserName) -> Option<NamedConnection> {
         self.0.called(name)?.named()
     }

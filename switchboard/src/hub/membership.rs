@@ -28,7 +28,7 @@ pub struct Join {
     pub echo: bool,
     /// In place of the room's.
     pub overflow: Option<Overflow>,
-    /// Whether the connection is there for this room alone: it ends ([`Closed`](crate::CloseReason)) once it is removed from it, behind
+    /// Whether the connection is there for this room alone: if it is removed from the room, it is closed ([`Closed`](crate::CloseReason)) after
     /// [`Notice::Removed`](crate::grammar::Notice).
     pub alone: bool,
 }
@@ -43,19 +43,19 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
-    /// The room has as many members as it takes.
+    /// The room has as many members as it may have.
     #[error("the room is full: it takes {limit} members")]
     RoomFull {
         /// The limit.
         limit: usize,
     },
-    /// The hub's policy says no, or it is not in the room any more that it would resume.
+    /// The hub's policy says no; or, to resume, it is no longer a member.
     #[error("no right to do this")]
     NotAllowed,
     /// The session has no connection to deliver to.
     #[error("there is no connection to deliver to")]
     NoConnection,
-    /// The log that keeps the room has not told of it yet, or not of the message that is known. It may later.
+    /// The log that keeps the room has not reported the room yet, or not the message to resume from. It may later.
     #[error("the room is not there yet; try again later")]
     Unavailable,
     /// Messages after the one that it has are gone, and its encoding cannot report that, as with raw payloads.
@@ -73,13 +73,13 @@ pub enum PublishError {
     /// The hub's policy says no, or the connection has expired.
     #[error("no right to do this")]
     NotAllowed,
-    /// It is longer than the room takes ([`RoomOptions::payload_bytes`](crate::RoomOptions)).
+    /// It is longer than the room allows ([`RoomOptions::payload_bytes`](crate::RoomOptions)).
     #[error("longer than the {limit} bytes that this room takes")]
     TooLong {
         /// The limit.
         limit: usize,
     },
-    /// More is published than the room takes ([`RoomOptions::rate`](crate::RoomOptions)).
+    /// More is published than the room allows ([`RoomOptions::rate`](crate::RoomOptions)).
     #[error("more is published here than the room takes")]
     TooOften {
         /// Until when it takes one more.
@@ -154,32 +154,32 @@ impl Membership {
         self.room.0.resume(pass, member, &self.link, since, rights).inspect_err(|_| self.link.repeated())
     }
 
-    /// Publishes `payload` to all other members, and to this one too if it asked for that. Never waits; what it gives is known once the
-    /// message is shown.
+    /// Publishes `payload` to all other members, and to this one too if it asked for that ([`Join::echo`]). Never waits; the
+    /// [`Publication`] resolves once the message is shown.
     ///
     /// # Errors
-    /// It may not, or it is no member any more, since it was removed; or its connection has
-    /// [expired](crate::Session::expire_at); or the room takes nothing so long, or so often; or more waits for the room's log than may.
+    /// It lacks the right, was removed, or its connection has [expired](crate::Session::expire_at); `payload` is too long for the room, or too
+    /// much is published there; or too much waits for the room's log.
     pub fn publish(&self, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Member(self), &self.room, payload.as_ref())
     }
 
-    /// As [`publish`](Self::publish), in the name of `session`, which need not be a member: this one gets no copy then. For a connection
-    /// that passes on what others say, as a [group](crate::Udp::group) does.
+    /// Like [`publish`](Self::publish), but under the name of `session`, which need not be a member; this member gets no copy. For a
+    /// connection that passes on what others say, such as a [group](crate::Udp::group).
     ///
     /// # Errors
-    /// As there; it is `session` that has to have the right.
+    /// As for [`publish`](Self::publish); `session` needs the right.
     pub fn publish_as(&self, session: &Session, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Through(self, session.inner()), &self.room, payload.as_ref())
     }
 
-    /// Whether it may do all of that here, as the hub's policy says now; without a policy it may do everything.
+    /// Whether it has all of these rights here now. Without a policy it has every right.
     pub fn may(&self, rights: Rights) -> bool {
         door::rights_of(&self.room.0, self.id).contains(rights)
     }
 
-    /// Whether it was removed: the hub's policy says that it may not be in the room any more, or the program does
-    /// ([`Hub::remove_member`](crate::Hub::remove_member)). It gets nothing more, and may do nothing.
+    /// Whether it was removed, because the hub's policy no longer lets it be in the room, or by the program
+    /// ([`Hub::remove_member`](crate::Hub::remove_member)). It gets nothing more and may do nothing.
     pub fn is_removed(&self) -> bool {
         self.room.0.has_lost(self.id)
     }

@@ -56,8 +56,8 @@ pub trait Policy: Send + Sync + 'static {
     /// grown.
     fn rights(&self, principal: &Principal, room: &RoomName) -> Rights;
 
-    /// What the policy lets [grow](PolicyGeneration::grow) whenever an answer may have changed. Asked for once, when the hub is made: a
-    /// member's publication reads the number itself. By default answers never change.
+    /// The counter that the policy [grows](PolicyGeneration::grow) whenever an answer may have changed. Asked for once, when the hub is
+    /// made; each publication of a member reads it. By default answers never change.
     fn generation(&self) -> PolicyGeneration {
         PolicyGeneration::default()
     }
@@ -82,15 +82,15 @@ pub trait Policy: Send + Sync + 'static {
         true
     }
 
-    /// Whether `principal` may come from `address`, asked of each connection in a [`review`](crate::Hub::review). By default everybody may
-    /// come from anywhere.
+    /// Whether `principal` may connect from `address`. Asked about each connection in a [`review`](crate::Hub::review). By default everybody may
+    /// connect from anywhere.
     fn may_come_from(&self, principal: &Principal, address: &PeerAddr) -> bool {
         let _ = (principal, address);
         true
     }
 
-    /// What `principal` is by now, under the same name: with other groups, or with another end, which its connections then have too. Asked
-    /// in a [`review`](crate::Hub::review). By default a principal stays as it was shown to be.
+    /// The principal as it is now, with the same name but perhaps other groups or another end, which its connections then get. Asked in a
+    /// [`review`](crate::Hub::review). By default a principal does not change.
     fn updated(&self, principal: &Principal) -> Option<Arc<Principal>> {
         let _ = principal;
         None
@@ -102,7 +102,7 @@ pub trait Policy: Send + Sync + 'static {
 pub struct PolicyGeneration(Arc<sync::AtomicU64>);
 
 impl PolicyGeneration {
-    /// Answers are others from now on: whoever was told one before is to ask again.
+    /// Answers have changed: those given before are asked for again.
     pub fn grow(&self) {
         // Release: whoever reads the number sees what has changed, or asks once more.
         self.0.fetch_add(1, Ordering::Release);
@@ -197,21 +197,21 @@ impl Principal {
         Self { credential: Some(credential.into()), ..self }
     }
 
-    /// Has these grants by its credential, and may send private messages to whoever a glob of `direct` names. They are kept for the
-    /// policy, which decides what they are worth.
+    /// Adds grants from its credential, and globs of names that it may send private messages to. They are only kept for the policy, which
+    /// decides what they mean.
     #[must_use]
     pub fn granting(self, grants: Grants, direct: Vec<Glob>) -> Self {
         let own = Own { grants, direct };
         Self { own: (own != Own::default()).then(|| Box::new(own)), ..self }
     }
 
-    /// Keeps a number for its policy, such as the generation in which it was last found to be valid, so that it need not find out each time.
+    /// Stores a number for its policy, such as the generation in which it was last found valid.
     pub fn set_mark(&self, mark: u64) {
         // Relaxed: the number is all that there is to see.
         self.mark.0.store(mark, Ordering::Relaxed);
     }
 
-    /// What was kept last, or 0. A clone begins with none.
+    /// The number stored last, or 0. A clone begins with 0.
     pub fn mark(&self) -> u64 {
         self.mark.0.load(Ordering::Relaxed)
     }
@@ -247,7 +247,7 @@ impl Principal {
         self.own.as_ref().map_or(&NONE, |own| &own.grants)
     }
 
-    /// Whom it may write to by its credential.
+    /// Globs of names that its credential lets it send private messages to.
     pub fn direct(&self) -> &[Glob] {
         self.own.as_ref().map_or(&[], |own| &own.direct)
     }
@@ -305,7 +305,7 @@ pub enum Refusal {
     /// The credential has expired.
     #[error("expired credential")]
     Expired,
-    /// It is known, and its holder is not let in, for the reason that it is told.
+    /// It is known, but its holder is not let in, for this reason, which it is told.
     #[error("{0}")]
     Denied(Box<str>),
     /// It cannot be checked now.

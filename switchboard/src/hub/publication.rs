@@ -52,7 +52,7 @@ impl Publication {
         Self(State::Waiting(confirmation))
     }
 
-    /// What it has come to, if that is known: where there is no log, it always is.
+    /// The result, if it is known; without a log it always is.
     pub fn known(&self) -> Option<Result<Published, PublishError>> {
         match &self.0 {
             State::Known(result) => Some(*result),
@@ -60,7 +60,7 @@ impl Publication {
         }
     }
 
-    /// What was published, if it is shown by now.
+    /// What was published, if it has been shown.
     pub fn published(&self) -> Option<Published> {
         self.known()?.ok()
     }

@@ -480,7 +480,7 @@ impl Room {
         self.0.behind().is_none()
     }
 
-    /// With which others it is counted, as its [options](RoomOptions) say.
+    /// The class that it is counted in, as its [options](RoomOptions) say.
     pub fn class(&self) -> Option<RoomClass> {
         self.0.state.lock().options.class
     }

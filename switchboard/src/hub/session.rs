@@ -25,15 +25,15 @@ use switchboard_proto::{CloseReason, Format, Message, MessageId, NameSecret, Not
 /// A number that no connection has: all who say something to one person without a connection count as one.
 const UNLINKED: ConnectionId = ConnectionId(0);
 
-/// Why somebody is not called so.
+/// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameRefused {
     /// Somebody else has it now.
     #[error("name {0} is taken")]
     Taken(UserName),
-    /// It is not for this one, whether or not anybody has it: it is a guest's or the server's own, or, by the hub's policy, somebody's who
-    /// has to show it.
+    /// It is reserved, whether or not anybody has it now: for a guest or the server, or, by the hub's policy, for somebody who has to present
+    /// a credential.
     #[error("name {0} is reserved")]
     Reserved(UserName),
 }
@@ -351,18 +351,18 @@ impl Session {
         Self(Arc::new(SessionInner { hub, link: None, state }))
     }
 
-    /// Whom it is shown to be: nobody in particular, until it is [authorized](Self::authorize).
+    /// Its principal: anonymous until it is [authorized](Self::authorize).
     pub fn principal(&self) -> Arc<Principal> {
         self.0.principal().unwrap_or_default()
     }
 
-    /// Is shown to be `principal` from now on, and until that [expires](Principal::expires), as [`expire_at`](Self::expire_at) does it. What it may
-    /// do in the rooms that it is in follows at once; if the hub's policy says that it does not stand, it is closed
-    /// ([`Revoked`](CloseReason::Revoked)).
+    /// Makes `principal` its principal, until that [expires](Principal::expires), as with [`expire_at`](Self::expire_at). Its rights in the rooms
+    /// that it is in follow at once. If the policy says that `principal` is not [valid](crate::policy::Policy::stands) any more, the connection
+    /// is closed ([`Revoked`](CloseReason::Revoked)).
     ///
-    /// It takes the principal's name, or `NAME.2`, `NAME.3`, … while other connections of that principal have those before. Returns the name
-    /// until now, if it has another one by that: [`Membership::renamed`] tells a room. If it has a name of that principal's already, it
-    /// keeps it; also if none could be made, because it were longer than a name may be.
+    /// It takes the principal's name, or `NAME.2`, `NAME.3`, … while other connections of the principal have the ones before. If its name
+    /// belongs to the principal already, or the new one would be too long, it keeps its name. Returns the previous name, if it changed:
+    /// tell each room by [`Membership::renamed`].
     pub fn authorize(&self, principal: Arc<Principal>) -> Option<UserName> {
         self.0.show(principal);
         self.0.hub.name_as_shown(&self.0)
@@ -380,20 +380,19 @@ impl Session {
 
     /// Takes another name, and returns the previous one. To tell a room, use [`Membership::renamed`].
     ///
-    /// Another connection of the principal that this one is shown to be gives it up, gets `NAME.2` or so, and is told so, as are the rooms
-    /// that it is in.
+    /// If another connection of the same principal has it, that one gets `NAME.2` or so instead. It is told so, and so are its rooms.
     ///
     /// # Errors
-    /// Somebody else has it, it is a guest's or one of the server's own, or the policy says that it is another one's.
+    /// Somebody else has it, it is reserved for guests or the server, or the policy reserves it for somebody else.
     pub fn rename(&self, to: UserName) -> Result<UserName, NameRefused> {
         self.0.hub.rename(&self.0, &to, None)
     }
 
-    /// As [`rename`](Self::rename), and takes the name over from another connection that took it by the same `secret`: for who comes back
-    /// before the server knows that its last connection is lost. That one becomes a guest again, and is told so.
+    /// Like [`rename`](Self::rename), but also takes the name over from a connection that took it with the same `secret`: for a client that
+    /// reconnects before the server knows that its last connection is lost. That one becomes a guest again, and is told so.
     ///
     /// # Errors
-    /// As there: also if somebody has it by another secret, or by none.
+    /// As for [`rename`](Self::rename); also if somebody has it with another secret, or without one.
     pub fn rename_by(&self, to: UserName, secret: NameSecret) -> Result<UserName, NameRefused> {
         self.0.hub.rename(&self.0, &to, Some(secret))
     }
@@ -408,9 +407,8 @@ impl Session {
         self.0.state.lock().encoding.set_format(format);
     }
 
-    /// Has its connection end at `end` ([`Expired`](CloseReason::Expired)), because whoever it was shown to be is shown for that long; `None`
-    /// takes that back. As [`Connection::expire_at`](crate::Connection::expire_at), and the peer is told a minute before, as
-    /// [`Notice::Expiring`], each time that this is called.
+    /// Ends its connection at `end` ([`Expired`](CloseReason::Expired)), when its credential ends; `None` cancels that. As
+    /// [`Connection::expire_at`](crate::Connection::expire_at), and the peer is warned a minute before ([`Notice::Expiring`]), once for each call.
     pub fn expire_at(&self, end: Option<SystemTime>) {
         self.0.expire_at(end);
     }
@@ -423,7 +421,7 @@ impl Session {
     /// The room of that name; creates it if it does not exist.
     ///
     /// # Errors
-    /// There are as many rooms as there may be, or it may do nothing there, or not make it.
+    /// The limit on rooms is reached, it has no right there, or it may not create the room.
     pub fn room(&self, name: &RoomName) -> Result<Room, RoomError> {
         door::make(Some(&self.0), &self.0.hub, name, RoomOptions::default())
     }
@@ -431,8 +429,8 @@ impl Session {
     /// Joins `room`.
     ///
     /// # Errors
-    /// It may not, there is no connection, it is in as many rooms as it may, or it gets raw payloads and could not be told what is gone of those
-    /// behind [`Join::since`].
+    /// It lacks the right, has no connection, or is in the most rooms allowed; or some messages after [`Join::since`] are gone, and it gets raw
+    /// payloads, which cannot say so.
     pub fn join(&self, room: &Room, join: Join) -> Result<Membership, JoinError> {
         door::join(&Participant::Session(&self.0), room, join)
     }
@@ -442,13 +440,13 @@ impl Session {
     /// through their [`Membership`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy; or its connection has expired; or the room takes nothing so long, or so often;
-    /// or more waits for the room's log than may.
+    /// It lacks the right, in a hub with a policy, or its connection has expired; `payload` is too long for the room, or too much is published
+    /// there; or too much waits for the room's log.
     pub fn publish(&self, room: &Room, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
         door::publish(Publisher::Session(&self.0), room, payload.as_ref())
     }
 
-    /// As [`Hub::rooms`], those that it may join. Of a hub with a policy at most 256 rooms behind `after` are looked at for a page.
+    /// As [`Hub::rooms`], but only those that it may join. In a hub with a policy, a page goes through at most 256 rooms after `after`.
     pub fn rooms(&self, after: Option<&RoomName>, limit: usize) -> RoomList {
         door::rooms(Some(&self.0), &self.0.hub, after, limit)
     }
@@ -456,7 +454,7 @@ impl Session {
     /// As [`Room::members`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy.
+    /// It lacks the right, in a hub with a policy.
     pub fn members(&self, room: &Room, skip: usize, limit: usize) -> Result<Vec<UserName>, NotAllowed> {
         door::read(&self.0, Members { room: &room.0, skip, limit })
     }
@@ -464,7 +462,7 @@ impl Session {
     /// As [`Room::history`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy.
+    /// It lacks the right, in a hub with a policy.
     pub fn history(&self, room: &Room, count: usize) -> Result<Vec<Arc<Message>>, NotAllowed> {
         door::read(&self.0, Newest { room: &room.0, count })
     }
@@ -472,7 +470,7 @@ impl Session {
     /// As [`Room::page`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy.
+    /// It lacks the right, in a hub with a policy.
     pub fn page(&self, room: &Room, since: MessageId, limit: usize) -> Result<Page, NotAllowed> {
         door::read(&self.0, Behind { room: &room.0, since, limit })
     }
@@ -480,7 +478,7 @@ impl Session {
     /// As [`Room::past`].
     ///
     /// # Errors
-    /// It may not, which is so only if the hub has a policy; and as there.
+    /// It lacks the right, in a hub with a policy; or as for [`Room::past`].
     pub fn past(
         &self,
         room: &Room,
@@ -493,8 +491,8 @@ impl Session {
     /// Sends `text` privately to the session named `to`. Never waits.
     ///
     /// # Errors
-    /// It may not, nobody has that name, it has not read as much of this one's as it keeps, or its transport cannot carry `text` as one
-    /// frame.
+    /// It lacks the right; nobody has that name; as much from this session as may wait for the recipient does; or the recipient's transport
+    /// cannot carry `text` as one frame.
     pub fn tell(&self, to: &UserName, text: impl Into<Bytes>) -> Result<(), TellError> {
         door::tell(&self.0, to, text.into())
     }

@@ -53,7 +53,7 @@ pub struct ClosedInfo {
     pub transport: &'static str,
     /// The listener that it came to.
     pub listener: String,
-    /// What it was called last, if it was called anything.
+    /// Its last name, if it had one.
     pub name: Option<String>,
     /// Whom it was shown to be, if it was shown to be somebody.
     pub user: Option<String>,
@@ -71,7 +71,7 @@ pub struct ClosedInfo {
     pub frames_in: u64,
     /// Frames queued.
     pub frames_out: u64,
-    /// Messages for it that it lost.
+    /// Messages that it lost.
     pub lost: u64,
     /// Bytes that were queued and not written.
     pub unwritten: usize,

@@ -73,7 +73,7 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// The user whose process connected to a Unix socket (`SO_PEERCRED`, unix(7)): as it was then, also if the socket was passed on since.
+/// The user whose process connected to a Unix socket (`SO_PEERCRED`, unix(7)), as of then, even if the socket was passed on since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnixUser {

@@ -9,7 +9,7 @@ use switchboard_proto::IpNetwork;
 /// A connection from one of them must begin with a PROXY header, version 1 or 2, within 5 seconds. Then its
 /// [peer](crate::Connection::peer) is the client that the header names, and limits, logs and bans count that one; for
 /// `LOCAL` and `UNKNOWN` it is the proxy itself. One that begins with anything else, or comes from elsewhere, is refused
-/// ([`BadProxyHeader`](crate::CloseReason)). Nothing of what TLVs say is believed.
+/// ([`BadProxyHeader`](crate::CloseReason)). TLVs are ignored.
 ///
 /// # Examples
 /// ```
@@ -50,7 +50,7 @@ impl Proxies {
         Self { from: from.into_iter().collect(), others: Others::Refused }
     }
 
-    /// Lets connections from elsewhere in as well, as if there were no proxies: of those no header is read.
+    /// Accepts connections from elsewhere too, as if there were no proxies: no header is expected from those.
     pub fn and_others(self) -> Self {
         Self { others: Others::Direct, ..self }
     }

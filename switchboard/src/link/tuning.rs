@@ -10,7 +10,7 @@ use switchboard_proto::IpNetwork;
 /// Settings of a listener that can be changed while it runs, by whoever has a clone of what
 /// [`Transport::tuned`](crate::Transport::tuned) was given.
 ///
-/// New connections have the new settings; those that are there stay as they are.
+/// New connections get the new settings; open ones keep theirs.
 ///
 /// # Examples
 /// ```
@@ -26,14 +26,14 @@ use switchboard_proto::IpNetwork;
 #[derive(Debug, Clone, Default)]
 pub struct Tuning(Arc<Cell>);
 
-/// What a [`Tuning`] says.
+/// The settings in a [`Tuning`].
 #[derive(Debug, Clone, Default)]
 pub struct Tuned {
-    /// In place of the transport's and the server's.
+    /// Replaces the timeouts of the transport and of the server.
     pub timeouts: Option<Timeouts>,
-    /// As [`Transport::behind`](crate::Transport::behind), in place of what that says.
+    /// Replaces what [`Transport::behind`](crate::Transport::behind) was given.
     pub proxies: Option<Proxies>,
-    /// As `Transport::forwarded_from`, in place of what that says.
+    /// Replaces what `Transport::forwarded_from` was given.
     pub forwarded_from: Arc<[IpNetwork]>,
 }
 
@@ -45,7 +45,7 @@ struct Cell {
 }
 
 impl Tuning {
-    /// Has new connections have this.
+    /// Sets them for connections that are accepted from now on.
     pub fn set(&self, tuned: Tuned) {
         *self.0.now.write() = tuned;
         // Release, behind it: whoever sees the number sees what was set.

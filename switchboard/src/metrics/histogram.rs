@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The most steps of one, that for all longer ones included.
 const MOST_STEPS: usize = 16;
 
-/// Durations that are counted, by any thread.
+/// Counts durations, from any thread.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [Duration],
@@ -14,20 +14,20 @@ pub struct Histogram {
     nanos: AtomicU64,
 }
 
-/// A number of durations, by how long they were.
+/// Durations that were counted, by length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
-    /// Upper bounds, the shortest first, and how many durations were not longer than each.
+    /// Upper bounds, shortest first, each with how many durations were at most that long.
     pub steps: Vec<(Duration, u64)>,
-    /// How many there were, the longest included.
+    /// How many there were, including those above the last bound.
     pub count: u64,
-    /// How long all were together.
+    /// Their sum.
     pub sum: Duration,
 }
 
 impl Histogram {
-    /// One whose steps end at these bounds, the shortest first.
+    /// A histogram with these upper bounds, shortest first.
     ///
     /// # Panics
     /// There are more than 15.
@@ -61,7 +61,7 @@ impl Histogram {
 }
 
 impl Durations {
-    /// Adds those of another with the same bounds.
+    /// Adds the counts of another one with the same bounds.
     pub fn add(&mut self, other: &Self) {
         for ((_, count), (_, more)) in self.steps.iter_mut().zip(&other.steps) {
             *count += more;

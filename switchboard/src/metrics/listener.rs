@@ -65,19 +65,19 @@ pub struct ListenerMetrics {
     pub name: String,
     /// `tcp`, `tls`, `unix`, `udp`, `http`, `https` or `memory`.
     pub transport: &'static str,
-    /// Connections that are open now, by what is spoken: those of an HTTP listener that have become WebSockets are apart.
+    /// Open connections, by protocol: those of an HTTP listener that have become WebSockets count separately.
     pub open: Vec<(&'static str, u64)>,
     /// Connections accepted, excluding refused ones.
     pub accepted: u64,
-    /// Connections refused, by why; without those of which there was none.
+    /// Connections refused, by reason, without reasons that did not occur.
     pub refused: Vec<(CloseReason, u64)>,
-    /// How often accepting had to wait for descriptors, or for memory of the kernel's.
+    /// How often accepting had to wait for descriptors, or for kernel memory.
     pub waits_for_descriptors: u64,
     /// How often accepting had to wait for handshakes to end.
     pub waits_for_handshakes: u64,
     /// Handshakes under way now.
     pub handshakes: u64,
-    /// How long those took that have ended well.
+    /// How long successful handshakes took.
     pub handshake_time: Durations,
     /// Datagrams received.
     pub datagrams_in: u64,

@@ -13,30 +13,30 @@ use switchboard_proto::IpNetwork;
 /// Bans at a time: 1 MB or so.
 const MOST: usize = 10_000;
 
-/// Why nobody may come from a network, and until when.
+/// A ban of a network: until when, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ban {
-    /// From where.
+    /// The network.
     pub network: IpNetwork,
-    /// Until when; `None` is for good.
+    /// When it ends; `None` for never.
     pub until: Option<SystemTime>,
-    /// For people; no peer is told.
+    /// Why, for operators. Peers are not told.
     pub reason: String,
 }
 
 impl Ban {
-    /// Of a network, for good and without a reason.
+    /// Bans a network for good, without a reason.
     pub fn of(network: IpNetwork) -> Self {
         Self { network, until: None, reason: String::new() }
     }
 
-    /// Over at `end`.
+    /// Ends at `end`.
     pub fn until(self, end: SystemTime) -> Self {
         Self { until: Some(end), ..self }
     }
 
-    /// For people.
+    /// Says why, for operators.
     pub fn because(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
     }
@@ -46,7 +46,7 @@ impl Ban {
     }
 }
 
-/// There are as many bans as there may be.
+/// There are as many bans as allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {limit} bans, which is the limit")]
 pub struct TooManyBans {

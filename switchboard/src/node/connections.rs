@@ -65,9 +65,9 @@ pub struct ConnectionInfo {
     pub frames_out: u64,
     /// Bytes that wait for the socket.
     pub outbox_bytes: usize,
-    /// Frames that wait, where they are still apart: what is being written is one piece.
+    /// Frames that wait; all that is being written counts as one.
     pub outbox_frames: usize,
-    /// How long the socket has taken nothing, in whole seconds, if it takes no more.
+    /// How long the socket has taken nothing, in whole seconds; `None` while it takes something.
     pub blocked: Option<Duration>,
     /// Messages for it that it lost.
     pub lost: u64,
@@ -131,8 +131,8 @@ impl Connections {
         self.find(id).map(|link| info(&link))
     }
 
-    /// At most `limit` of those that have ended, the newest first. Each worker remembers its last 1,000; those that were refused
-    /// are not among them.
+    /// At most `limit` connections that have ended, newest first. Each worker remembers its last 1,000. Refused ones are not
+    /// included.
     pub fn closed(&self, limit: usize) -> Vec<ClosedInfo> {
         let mut closed: Vec<_> = self.workers().iter().flat_map(|worker| worker.tick.closed.newest(limit)).collect();
         closed.sort_by_key(|ended| std::cmp::Reverse(ended.time));
@@ -149,12 +149,12 @@ impl Connections {
         found.is_some()
     }
 
-    /// Ends each connection whose client has shown a certificate for which `stands` says no ([`CloseReason::Revoked`]): to be called when
-    /// it is other authorities that are believed, or they have revoked some. `stands` is told the listener and the certificates, as they are
-    /// in [`ConnectionInfo`] and [`TlsInfo`](crate::TlsInfo). Says how many have been ended; it yields about every millisecond.
+    /// Ends every connection whose client presented a certificate that `stands` rejects ([`CloseReason::Revoked`]): to be called once
+    /// other authorities are trusted, or a revocation list has changed. `stands` gets the listener's name and the certificates, as in
+    /// [`ConnectionInfo`] and [`TlsInfo`](crate::TlsInfo). Returns how many were ended. Yields about every millisecond.
     ///
     /// # Cancel safety
-    /// Safe, but those not checked yet stay: call it again.
+    /// Safe, but connections that were not checked yet stay open: call it again.
     pub async fn review_certificates(&self, mut stands: impl FnMut(&str, &[Bytes]) -> bool) -> usize {
         let (mut ended, mut turn) = (0, Turn::default());
         // Whoever comes from now on is verified by what is believed now.

@@ -45,7 +45,7 @@ pub struct WorkerMetrics {
     pub connections: usize,
     /// Ticks that came more than 100 ms late: a handler blocked it.
     pub late_ticks: u64,
-    /// How long ago it last looked at its connections, which it does once a second: longer if a handler holds it.
+    /// The time since its last sweep over its connections, which is due once a second: longer if a handler blocks it.
     pub swept: Duration,
 }
 
@@ -64,24 +64,24 @@ impl Handle {
         self.0.stop.begin_drain();
     }
 
-    /// Lets nobody in from a network any more, and resets ([`Banned`](crate::CloseReason)) whoever is there from it now; says
-    /// how many. Another ban of the same network is replaced. Up to 10,000 hold at a time.
+    /// Bans a network: connections from it are refused from now on, and those that are open are reset
+    /// ([`Banned`](crate::CloseReason)). Returns how many were reset. Replaces an earlier ban of the same network.
     ///
-    /// Connections are refused before TLS, and counted by whom a proxy names ([`Proxies`](crate::Proxies)); a request that
-    /// was handed on ([`Request::forwarded_for`](crate::http::Request::forwarded_for)) is for the service to refuse
-    /// ([`ban_of`](Self::ban_of)), and what it would become is refused here. Datagrams are dropped
+    /// Connections are refused before TLS. Behind a proxy, the client that it names counts ([`Proxies`](crate::Proxies)). A forwarded
+    /// request ([`Request::forwarded_for`](crate::http::Request::forwarded_for)) is for the service to refuse
+    /// ([`ban_of`](Self::ban_of)), but it cannot become a WebSocket or a stream. Datagrams are dropped and counted
     /// ([`datagrams_refused`](crate::Metrics::datagrams_refused)).
     ///
     /// # Errors
-    /// There are too many.
+    /// There are 10,000 bans already.
     pub fn ban(&self, ban: Ban) -> Result<usize, TooManyBans> {
         self.ban_all([ban])
     }
 
-    /// As [`ban`](Self::ban) for each of them, and looks only once for whoever is there.
+    /// As [`ban`](Self::ban) for each of them, but goes through the open connections only once.
     ///
     /// # Errors
-    /// There are too many. Those before the one that was too many hold.
+    /// There would be more than 10,000 bans. Those up to that number are in force.
     pub fn ban_all(&self, bans: impl IntoIterator<Item = Ban>) -> Result<usize, TooManyBans> {
         let now = SystemTime::now();
         let added = bans.into_iter().try_for_each(|ban| self.0.bans.add(ban, now));
@@ -91,22 +91,22 @@ impl Handle {
         added.map(|()| count)
     }
 
-    /// Lets a network in again; the ban is given back, if there was one.
+    /// Lifts the ban of exactly this network, and returns it, if there was one.
     pub fn unban(&self, network: &IpNetwork) -> Option<Ban> {
         self.0.bans.remove(network)
     }
 
-    /// The bans that hold now, in order of their networks.
+    /// The bans in force, ordered by network.
     pub fn bans(&self) -> Vec<Ban> {
         self.0.bans.list(SystemTime::now())
     }
 
-    /// How many there are of [those](Self::bans).
+    /// How many [bans](Self::bans) are in force.
     pub fn ban_count(&self) -> usize {
         self.0.bans.number(SystemTime::now())
     }
 
-    /// The ban that holds for an address now; of the largest network, if there are several.
+    /// The ban in force for an address; if there are several, that of the largest network.
     pub fn ban_of(&self, address: IpAddr) -> Option<Ban> {
         self.0.bans.find(address, SystemTime::now())
     }
@@ -118,20 +118,19 @@ impl Handle {
         self.0.stop.abort.cancel();
     }
 
-    /// Has these limits hold in place of [`Server::limits`](crate::Server::limits), once the server is bound: what all connections hold and how
-    /// many there may be at once, and what one may have of those that come from now on. Nobody is closed for there being too many; who
-    /// holds more memory than there is now gives way.
+    /// Replaces the server's [limits](crate::Server::limits), once it is bound. The limits on the number of connections and on memory apply
+    /// at once; those on one connection apply to later ones. If there are more connections than allowed now, none is closed for
+    /// that; if they hold more memory than allowed now, the largest are.
     ///
     /// # Errors
-    /// They make no sense on this machine. Then nothing changes.
+    /// The limits make no sense on this machine. Nothing changes.
     pub fn set_limits(&self, limits: Limits) -> Result<(), BindError> {
         BindError { faults: limits.faults(), listeners: Vec::new() }.check()?;
         self.0.set_limits(limits);
         Ok(())
     }
 
-    /// Gives connections so long to finish once the server drains, in place of [`Server::grace`](crate::Server::grace). Takes effect if the
-    /// server is bound and does not drain yet.
+    /// Replaces the server's [grace period](crate::Server::grace), if it is bound and not draining yet.
     pub fn set_grace(&self, grace: Duration) {
         self.0.set_grace(grace);
     }

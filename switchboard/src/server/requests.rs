@@ -13,10 +13,10 @@ use std::sync::Arc;
 use switchboard_proto::WebSocket;
 
 impl Server {
-    /// Answers HTTP requests to `address`; port 0 takes a free one. Needs feature `http`.
+    /// Answers HTTP requests to `address`; port 0 picks a free port. Needs feature `http`.
     ///
-    /// A [`Service`] is an async function that takes a [`Request`], or `(state, function)`: it may also make the connection a
-    /// WebSocket, by [`Request::upgrade`], and stream its answer, by [`Response::stream`](crate::http::Response::stream).
+    /// A [`Service`] is an async function that takes a [`Request`], or `(state, function)`. It can also turn the connection into a
+    /// WebSocket ([`Request::upgrade`]) or stream its answer ([`Response::stream`](crate::http::Response::stream)).
     ///
     /// # Examples
     /// Methods, headers and statuses are those of the crate `http`, version 1.
@@ -41,7 +41,7 @@ impl Server {
         self.listen_http(Tcp::new(address), service)
     }
 
-    /// Answers HTTP requests over TLS, whose clients see one of `certificates`; port 0 takes a free one. Needs feature `tls` too.
+    /// Answers HTTP requests over TLS, presenting one of `certificates`; port 0 picks a free port. Needs features `http` and `tls`.
     #[cfg(feature = "tls")]
     pub fn https(self, address: impl ToString, certificates: &Certificates, service: impl Service) -> Self {
         self.listen_http(Tls::new(address, certificates), service)
@@ -52,9 +52,9 @@ impl Server {
         self.listen_http_with(transport, service, |_, _| ())
     }
 
-    /// As [`listen_http`](Self::listen_http), with headers for what is answered without the service: requests that cannot be
-    /// understood, are too long or come too slowly. `unasked` has the head of one that is whole, and of others a head with
-    /// nothing but their `Origin`, if they have one.
+    /// As [`listen_http`](Self::listen_http), with headers for answers that the service is not asked for: to requests that cannot be
+    /// understood, are too long or arrive too slowly. `unasked` gets the head of a request whose head is whole; of any other, a head with
+    /// nothing but its `Origin`, if it had one.
     pub fn listen_http_with(
         self,
         transport: impl Transport,
@@ -64,10 +64,10 @@ impl Server {
         self.requests(HttpTransport::new(transport, HttpScheme::Http), service, unasked)
     }
 
-    /// Handles WebSockets to `address`, whatever their path; port 0 takes a free one. Needs feature `http`.
+    /// Handles WebSockets to `address`, whatever their path; port 0 picks a free port. Needs feature `http`.
     ///
-    /// A browser's page may be from anywhere: who must know from where uses [`listen_upgrades`](Self::listen_upgrades) and
-    /// looks at `Origin`.
+    /// Any website's page may open one in a browser. To decide which may, use [`listen_upgrades`](Self::listen_upgrades) and
+    /// check `Origin`.
     pub fn websocket(self, address: impl ToString, handler: impl Handler<WebSocket>) -> Self {
         self.listen_websocket(Tcp::new(address), handler)
     }
@@ -81,8 +81,8 @@ impl Server {
         })
     }
 
-    /// Answers requests for WebSockets on any stream transport, as [`listen_http`](Self::listen_http) does: for who looks at
-    /// one before it calls [`Request::upgrade`].
+    /// Answers requests for WebSockets on any stream transport, as [`listen_http`](Self::listen_http) does: for a service that
+    /// checks each request before it calls [`Request::upgrade`].
     pub fn listen_upgrades(self, transport: impl Transport, service: impl Service) -> Self {
         self.requests(HttpTransport::new(transport, HttpScheme::WebSocket), service, |_, _| ())
     }

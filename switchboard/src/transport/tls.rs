@@ -112,12 +112,12 @@ impl Tls {
         self.clients(Believed::By(trust.clone()), Shown::Perhaps)
     }
 
-    /// As [`require_client_certificates`](Self::require_client_certificates), by what `clients` trusts when somebody connects.
+    /// As [`require_client_certificates`](Self::require_client_certificates), with what `clients` trusts at the time of each handshake.
     pub fn require_clients(self, clients: &ClientTrust) -> Self {
         self.clients(Believed::Now(clients.clone()), Shown::Always)
     }
 
-    /// As [`request_client_certificates`](Self::request_client_certificates), by what `clients` trusts when somebody connects.
+    /// As [`request_client_certificates`](Self::request_client_certificates), with what `clients` trusts at the time of each handshake.
     pub fn request_clients(self, clients: &ClientTrust) -> Self {
         self.clients(Believed::Now(clients.clone()), Shown::Perhaps)
     }

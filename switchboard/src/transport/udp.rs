@@ -113,7 +113,7 @@ impl Udp {
         self
     }
 
-    /// Has new connections have the timeouts that `tuning` says by then.
+    /// Lets timeouts be changed while it runs: each new connection gets those that `tuning` holds then.
     pub fn tuned(mut self, tuning: &Tuning) -> Self {
         self.own.tuning = Some(tuning.clone());
         self
@@ -131,8 +131,8 @@ impl Udp {
         self
     }
 
-    /// Hands over at most `rate` datagrams of each connection ([`Server::udp_peers`](crate::Server::udp_peers)): those that come
-    /// faster wait, and are lost once there are too many. For strangers see [`DatagramLimits::received`].
+    /// Reads at most `rate` datagrams from each connection ([`Server::udp_peers`](crate::Server::udp_peers)): more than that wait, and are
+    /// lost once too many do. For strangers see [`DatagramLimits::received`].
     pub fn throttled(mut self, rate: Rate) -> Self {
         self.own.rate = Some(rate);
         self

@@ -11,18 +11,18 @@ use std::time::{Duration, SystemTime};
 use switchboard_proto::{Bucket, Rate, RoomName};
 use tokio::time::Instant;
 
-/// What happens to publications for a member whose socket takes no more, once its outbox is full.
+/// What happens to messages for a member whose socket takes no more, once its outbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overflow {
     /// The member is disconnected ([`SlowConsumer`](crate::CloseReason)); it can come back with `since`.
     #[default]
     Disconnect,
-    /// The oldest of this room that are queued go; the member is told of the gap.
+    /// The oldest queued messages of this room are dropped; the member is told of the gap.
     DropOldest,
-    /// The new ones go; the member is told of the gap.
+    /// New messages are dropped; the member is told of the gap.
     DropNewest,
-    /// The newest takes the place of those that wait; the member is told of the gap. For states, where an old value is worth nothing.
+    /// The newest message replaces those that wait; the member is told of the gap. For states, where an old value is worth nothing.
     Latest,
     /// As `Latest`, and the member is told of no gap: for states that are whole in themselves and come often, such as positions
     /// 20 times a second. Members whose encoding has no words for a gap can have it too, as those that get raw payloads.
@@ -36,20 +36,20 @@ impl Overflow {
     }
 }
 
-/// What a room's members are told of those who come and go.
+/// What a room's members are told about who joins and leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PresenceNotices {
-    /// Their names, in a room of 50 members or fewer; how many they were, in a larger one.
+    /// Their names, in a room of up to 50 members; in a larger one only how many.
     #[default]
     Names,
-    /// How many they were, at most once a second.
+    /// How many, at most once a second.
     Counts,
     /// Nothing.
     Off,
 }
 
-/// A class of rooms that are counted together: a number below [`MOST`](Self::MOST), to which the program gives a name.
+/// A class of rooms that are counted together: a number below [`MOST`](Self::MOST), which the program may give a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomClass(u8);
 
@@ -57,7 +57,7 @@ impl RoomClass {
     /// How many classes there can be.
     pub const MOST: usize = 32;
 
-    /// The class of this number, if it is below [`MOST`](Self::MOST).
+    /// The class with this number, if it is below [`MOST`](Self::MOST).
     pub fn new(number: usize) -> Option<Self> {
         u8::try_from(number).ok().filter(|_| number < Self::MOST).map(Self)
     }
@@ -68,7 +68,7 @@ impl RoomClass {
     }
 }
 
-/// What is set when a room is made.
+/// Options of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomOptions {
     /// For members that do not choose. Members whose encoding cannot tell of gaps, as that of raw payloads, are disconnected, unless
@@ -80,21 +80,21 @@ pub struct RoomOptions {
     pub history_messages: Option<usize>,
     /// Bytes that it keeps, in place of [`HubLimits::history_bytes`].
     pub history_bytes: Option<usize>,
-    /// How long it keeps a message; without: as long as the other limits allow. What is older is told to nobody.
+    /// How long it keeps a message; `None` for as long as the other limits allow. Older messages are shown to nobody.
     pub history_age: Option<Duration>,
-    /// Members that it takes. At the limit nobody else can join ([`JoinError::RoomFull`]); those that are there stay.
+    /// Members that it may have. At the limit nobody else can join ([`JoinError::RoomFull`]); if it is lowered, members stay.
     pub members: Option<usize>,
-    /// How often sessions and members may publish to it, all together. What comes beyond it is refused
-    /// ([`PublishError::TooOften`](crate::PublishError)); what the program itself publishes counts nothing.
+    /// How often sessions and members may publish to it, all together. Above that they are refused
+    /// ([`PublishError::TooOften`](crate::PublishError)); what the program itself publishes does not count.
     pub rate: Option<Rate>,
-    /// The longest payload that sessions and members may publish to it; what is longer is refused
+    /// Bytes of the longest payload that sessions and members may publish to it; longer ones are refused
     /// ([`PublishError::TooLong`](crate::PublishError)).
     pub payload_bytes: Option<usize>,
-    /// With which others it is counted.
+    /// The class that it is counted in.
     pub class: Option<RoomClass>,
-    /// Whether the hub's [log](crate::log) keeps it, if the hub has one: it comes back with its messages after a restart, what is published is
-    /// shown only once the log has it, and `history_messages`, `history_bytes` and `history_age` bound what the log keeps of it, of which
-    /// the newest are in memory, within [`HubLimits`]. What it is made with holds for as long as the room is there. Default: it does.
+    /// Whether the hub's [log](crate::log) keeps it, if the hub has one. Then it comes back with its messages after a restart, what is
+    /// published is shown only once the log has it, and `history_messages`, `history_bytes` and `history_age` bound what the log keeps; the
+    /// newest of that are in memory, within [`HubLimits`]. Fixed when the room is created. Default: true.
     pub durable: bool,
 }
 
