@@ -1,9 +1,13 @@
 //! What was received of rooms that a group tells, in order; and what has to be asked for. Knows no network and no clock but the times it is
 //! given.
+//!
+//! Anybody can send a datagram with any number. As in RFC 3550 A.1, one far ahead of all that was heard is believed once the next one comes
+//! behind it, and so are numbers that were given up, if it was somebody's who is not the room.
 
 use super::super::told;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 use switchboard::grammar::{Event, Message, MessageId, Notice};
 use switchboard::{Format, RoomName};
@@ -20,6 +24,15 @@ const FAILURES: u32 = 3;
 
 /// How long a loss waits, at least and at most: it may only be late, and not everybody is to ask at once.
 const PAUSE: (u64, u64) = (20, 100);
+
+/// How far ahead of the newest number the next one may be that is believed at once (RFC 3550: `MAX_DROPOUT`).
+const FAR: u64 = 3000;
+
+/// How late a message may be that was given up, and is only late (`MAX_MISORDER`).
+const LATE: u64 = 100;
+
+/// Gaps whose numbers are known; older ones are known with all that is between them.
+const GAPS: usize = 8;
 
 /// What was received of one room.
 #[derive(Debug, Default)]
@@ -40,6 +53,10 @@ struct Followed {
     /// The newest that there is, as far as is known.
     head: u64,
     held: BTreeMap<u64, Bytes>,
+    /// What was given up, or never heard.
+    gaps: VecDeque<Range<u64>>,
+    /// A number that is believed if its successor is what comes next that is as odd, with its message if it was one.
+    doubted: Option<(u64, Option<Bytes>)>,
 }
 
 impl Missing {
@@ -148,6 +165,17 @@ impl Missing {
         let Ok((mut shown, followed)) = self.follow(room, *id, id.seq.saturating_sub(1)) else {
             return vec![datagram];
         };
+        if followed.is_far(id.seq) || followed.is_given_up(id.seq) {
+            match followed.doubted.take() {
+                Some((doubted, frame)) if doubted.checked_add(1) == Some(id.seq) => {
+                    shown.extend(followed.believe(doubted, frame, asks));
+                }
+                _ => {
+                    followed.doubted = Some((id.seq, Some(datagram)));
+                    return shown;
+                }
+            }
+        }
         if id.seq <= followed.last.seq {
             return shown;
         }
@@ -173,6 +201,18 @@ impl Missing {
     fn head(&mut self, room: RoomName, id: MessageId) -> Vec<Bytes> {
         let asks = self.asks;
         let Ok((mut shown, followed)) = self.follow(&room, id, id.seq) else { return Vec::new() };
+        if followed.is_far(id.seq) {
+            match followed.doubted.take() {
+                // It is told of again and again, where nothing is said.
+                Some((doubted, frame)) if doubted == id.seq || doubted.checked_add(1) == Some(id.seq) => {
+                    shown.extend(followed.believe(doubted, frame, asks));
+                }
+                _ => {
+                    followed.doubted = Some((id.seq, None));
+                    return shown;
+                }
+            }
+        }
         followed.head = followed.head.max(id.seq);
         if !asks {
             shown.extend(followed.lose(id.seq));
@@ -183,7 +223,7 @@ impl Missing {
     /// The room that is followed, from `seq` on if it is new or has started over; the first one that is told of is the one.
     fn follow(&mut self, room: &RoomName, id: MessageId, seq: u64) -> Result<(Vec<Bytes>, &mut Followed), ()> {
         let (mut shown, last) = (Vec::new(), MessageId { epoch: id.epoch, seq });
-        let anew = || Followed { room: room.clone(), last, head: seq, held: BTreeMap::new() };
+        let anew = || Followed::new(room.clone(), last);
         let followed = self.room.get_or_insert_with(anew);
         if followed.room != *room {
             return Err(());
@@ -197,10 +237,47 @@ impl Missing {
 }
 
 impl Followed {
+    fn new(room: RoomName, last: MessageId) -> Self {
+        // What was before is nobody's loss; but if the first that was heard was not the room's, what comes is behind it.
+        let before = std::iter::once(0..last.seq.saturating_add(1)).collect();
+        Self { room, last, head: last.seq, held: BTreeMap::new(), gaps: before, doubted: None }
+    }
+
     /// Begins anew behind `last`. Returns what was held.
     fn start_over(&mut self, last: MessageId) -> Vec<Bytes> {
-        (self.last, self.head) = (last, last.seq);
-        std::mem::take(&mut self.held).into_values().collect()
+        let before = std::mem::replace(self, Self::new(self.room.clone(), last));
+        before.held.into_values().collect()
+    }
+
+    /// Whether a number is further ahead than what may have been lost.
+    fn is_far(&self, seq: u64) -> bool {
+        seq.saturating_sub(self.head) > FAR
+    }
+
+    /// Whether a number was given up long ago, so that whoever had it given up may not have been the room.
+    fn is_given_up(&self, seq: u64) -> bool {
+        self.last.seq.saturating_sub(seq) > LATE && self.gaps.iter().any(|gap| gap.contains(&seq))
+    }
+
+    /// Goes where `seq` is, as the room is there. Returns what is to be shown.
+    fn believe(&mut self, seq: u64, frame: Option<Bytes>, asks: bool) -> Vec<Bytes> {
+        let is_back = seq <= self.last.seq;
+        if is_back {
+            self.gaps.retain_mut(|gap| {
+                gap.end = gap.end.min(seq);
+                !gap.is_empty()
+            });
+        } else if asks {
+            self.held.extend(frame.map(|frame| (seq, frame)));
+            self.head = seq;
+            return Vec::new();
+        }
+        let lost = if is_back { Vec::new() } else { self.lose(seq - 1) };
+        if !is_back && frame.is_none() {
+            return lost;
+        }
+        (self.last.seq, self.head) = (seq, seq);
+        lost.into_iter().chain(frame).collect()
     }
 
     /// Goes on behind `end`: what was not received until there is lost, and what was held is shown.
@@ -210,10 +287,21 @@ impl Followed {
             let behind = end.saturating_add(1);
             let next = self.held.keys().next().map_or(behind, |held| behind.min(*held));
             shown.extend(gap(&self.room, self.last.seq + 1, next));
+            self.given_up(self.last.seq + 1..next);
             self.last.seq = next - 1;
             shown.extend(self.flush());
         }
         shown
+    }
+
+    fn given_up(&mut self, gap: Range<u64>) {
+        self.gaps.push_back(gap);
+        if self.gaps.len() > GAPS
+            && let Some(oldest) = self.gaps.pop_front()
+            && let Some(next) = self.gaps.front_mut()
+        {
+            next.start = oldest.start;
+        }
     }
 
     /// What can be shown of what was held.
@@ -366,6 +454,88 @@ mod tests {
         }
         let shown = told(&missing.take(message(3 + held), now, 0));
         assert_eq!((shown.len(), &*shown[0], &*shown[1]), (HELD + 2, "gap 2+1", "3"));
+    }
+
+    #[test]
+    fn one_forged_datagram_with_a_far_number_silences_nobody() {
+        let far = 9_000_000_000;
+        for asks in [false, true] {
+            for forged in [message(far), head(far)] {
+                let (mut missing, now) = (Missing::new(asks), Instant::now());
+                assert_eq!(told(&missing.take(message(5), now, 0)), ["5"]);
+                assert!(missing.take(forged.clone(), now, 0).is_empty());
+                for seq in 6..9 {
+                    assert_eq!(told(&missing.take(message(seq), now, 0)), [seq.to_string()]);
+                }
+                assert_eq!(missing.due(), None, "nothing is asked for that one datagram alone says");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listener_that_believed_forgers_comes_back_with_the_second_message_of_the_room() {
+        for asks in [false, true] {
+            // Of a far number with its successor, of a near one, and of the first one that is heard.
+            for forged in [vec![message(9_000_000), message(9_000_001)], vec![message(2000)], vec![head(2000)]] {
+                for heard in [None, Some(message(5))] {
+                    let (mut missing, now) = (Missing::new(asks), Instant::now());
+                    for datagram in heard.iter().chain(&forged) {
+                        missing.take(datagram.clone(), now, 0);
+                    }
+                    if missing.due().is_some() {
+                        missing.ask(now);
+                        missing.refused();
+                    }
+                    assert!(missing.take(message(6), now, 0).is_empty());
+                    assert_eq!(told(&missing.take(message(7), now, 0)), ["6", "7"]);
+                    assert_eq!(told(&missing.take(message(8), now, 0)), ["8"]);
+                    missing.take(message(10), now, 0);
+                    assert_eq!(missing.due().is_some(), asks, "what is lost from now on is asked for");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_was_away_for_long_goes_on_with_the_second_message_or_heartbeat() {
+        for (second, shown) in
+            [(message(9001), ["gap 6+8994", "9000", "9001"].as_slice()), (head(9000), &["gap 6+8994", "9000"])]
+        {
+            let (mut missing, now) = (Missing::new(false), Instant::now());
+            missing.take(message(5), now, 0);
+            assert!(missing.take(message(9000), now, 0).is_empty());
+            assert_eq!(told(&missing.take(second.clone(), now, 0)), shown);
+            let mut asking = Missing::new(true);
+            asking.take(message(5), now, 0);
+            asking.take(message(9000), now, 0);
+            assert!(asking.take(second, now, 0).is_empty() && asking.due().is_some());
+            assert_eq!(told(&asking.refused())[..2], shown[..2]);
+        }
+    }
+
+    #[test]
+    fn what_was_repaired_and_comes_late_is_not_shown_again() {
+        let (mut missing, now) = (Missing::new(true), Instant::now());
+        missing.take(message(1), now, 0);
+        missing.take(message(1000), now, 0);
+        missing.ask(now);
+        let answer: Vec<_> = (2..1000).map(message).collect();
+        assert_eq!(missing.answered(&answer.join(&b'\n'), now).len(), 999);
+        for seq in 2..1000 {
+            assert!(missing.take(message(seq), now, 0).is_empty(), "{seq}");
+        }
+    }
+
+    #[test]
+    fn gaps_that_are_remembered_are_few_and_those_before_them_are_in_the_oldest() {
+        let (mut missing, now) = (Missing::new(false), Instant::now());
+        missing.take(message(1), now, 0);
+        for seq in 1..100 {
+            missing.take(message(seq * 1000), now, 0);
+        }
+        assert_eq!(missing.room.as_ref().unwrap().gaps.len(), GAPS);
+        assert!(missing.take(message(2500), now, 0).is_empty());
+        assert_eq!(told(&missing.take(message(2501), now, 0)), ["2500", "2501"]);
     }
 
     #[test]
