@@ -20,6 +20,7 @@ mod datagrams;
 mod durability;
 mod echo;
 mod following;
+mod groups;
 mod http;
 mod jwt;
 mod logs;

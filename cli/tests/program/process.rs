@@ -267,6 +267,12 @@ impl Program {
         }
     }
 
+    /// Whether it has printed nothing that was not waited for.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let coming = self.output.coming.as_ref();
+        coming.is_none_or(|coming| coming.recv_timeout(Duration::from_millis(100)).is_err())
+    }
+
     /// All that was waited for of its output.
     pub(crate) fn seen(&self) -> &[String] {
         &self.output.seen

@@ -23,6 +23,9 @@ const MOST_NAMES: usize = 64;
 /// Between two tries to join a room that it may not join: what may be done is changed by a reload.
 const JOIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Between leaving the room and saying goodbye: a tick begins behind one, and delivers behind the next.
+const YIELDS: usize = 3;
+
 /// In how many steps a heartbeat finds out that nothing is said: its end comes this much later at most.
 const STEPS: u32 = 8;
 
@@ -46,7 +49,7 @@ pub(super) async fn serve(mut conn: Connection<Datagrams>, listener: Arc<GroupLi
         };
         match received? {
             Some(datagram) => listener.publish(&conn, &seat, datagram),
-            None => return listener.say_goodbye(&mut conn).await.map_err(Into::into),
+            None => return listener.say_goodbye(&mut conn, seat).await.map_err(Into::into),
         }
     }
 }
@@ -108,7 +111,12 @@ impl GroupListener {
     }
 
     /// Tells that nothing more comes, to those who would understand it.
-    async fn say_goodbye(&self, conn: &mut Connection<Datagrams>) -> Result<(), ConnectionError> {
+    async fn say_goodbye(&self, conn: &mut Connection<Datagrams>, seat: Membership) -> Result<(), ConnectionError> {
+        drop(seat);
+        // What was published before goes out first, and nothing after it.
+        for _ in 0..YIELDS {
+            tokio::task::yield_now().await;
+        }
         let says = self.options.format == Format::Json && !self.encoding.is_deaf && conn.is_draining();
         let goodbye = Notice::Closed { reason: CloseReason::Drained };
         match self.options.format.notice(&goodbye).filter(|_| says) {
