@@ -9,6 +9,7 @@ mod input;
 mod joining;
 mod opening;
 mod pace;
+mod reading;
 mod relay;
 mod secured;
 mod sender;
@@ -26,7 +27,7 @@ pub use split::{RecvHalf, SendHalf};
 pub use stream::ByteStream;
 
 use crate::error::{ConnectionError, contained};
-use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source, reason_of, space};
+use crate::link::{ConnectionId, Envelope, Farewell, Link, PeerAddr, Returned, Source};
 use crate::turn::spend;
 use bytes::{Bytes, BytesMut};
 use input::InputBuffer;
@@ -38,7 +39,6 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use switchboard_proto::{Aside, CloseReason, Codec, FrameError};
-use tokio::io::ReadBuf;
 
 /// Of tokio's 128 steps one for so many bytes: 512 KiB before others get their turn, below 1 ms of copying.
 const BYTES_PER_BUDGET: usize = 4 << 10;
@@ -315,7 +315,7 @@ impl<C: Codec> Receiving<C> {
                 return Poll::Ready(self.end(until));
             }
             let allowance = ready!(self.link.poll_allowance(cx));
-            ready!(self.poll_read(cx, until, allowance.saturating_sub(self.input.bytes.len())));
+            ready!(self.poll_read(cx, until, allowance.saturating_sub(self.input.bytes.len()), |_| 0));
         }
     }
 
@@ -463,64 +463,6 @@ impl<C: Codec> Receiving<C> {
             }
             _ => unreachable!("the library knows all that its own protocols ask for"),
         }
-    }
-
-    /// Reads once, about `most` bytes. Ready means that there is something new to look at.
-    fn poll_read(&mut self, cx: &mut Context<'_>, until: Until, most: usize) -> Poll<()> {
-        let drains = self.is_drained(until);
-        let Some(source) = self.source.as_deref_mut() else {
-            unreachable!("the source leaves only with the connection")
-        };
-        let mut shared = self.link.tick.read_buffer.lock();
-        let space = space(source, most, shared.bytes.len());
-        let mut buffer = ReadBuf::new(&mut shared.bytes[..space]);
-        let result = match source.poll_read(cx, &mut buffer) {
-            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
-            Poll::Pending if drains => {
-                // The kernel may hold more than the event loop has told us of, and more than a read that memory keeps short.
-                let read = source.read_now(&mut shared.bytes[..space]);
-                self.drained = !read.as_ref().is_ok_and(|count| *count == space && space < shared.bytes.len());
-                match read {
-                    Ok(count) => Ok(count),
-                    Err(_) => return Poll::Ready(()),
-                }
-            }
-            // Nothing wakes whoever waits for an end that a write has had.
-            Poll::Pending if self.link.is_cut_off() => source.read_now(&mut shared.bytes[..space]),
-            Poll::Pending => {
-                let held = source.held_bytes() + self.codec.held_bytes();
-                drop(shared);
-                if let Some(rate) = self.link.listener.rate {
-                    self.pace.give_back(rate, std::mem::take(&mut self.paid));
-                }
-                self.input.wait(&self.link, cx, held);
-                // A drain, or an end, that came between the first look and the waker.
-                let link = &self.link;
-                let changed = self.is_drained(until) || link.is_cut_off() || link.closing().is_some();
-                return if changed { Poll::Ready(()) } else { Poll::Pending };
-            }
-        };
-        match result {
-            Ok(0) => {
-                (self.finished, self.peer_finished) = (true, true);
-                if self.link.is_cut_off() {
-                    self.link.received_all();
-                }
-            }
-            Ok(count) => {
-                // Whoever never stops sending would never be drained.
-                self.drained |= drains && self.input.is_last(count, || source.socket_bytes());
-                self.link.received(count - source.framing_bytes(count));
-                self.input.receive(&mut shared, count);
-                drop(shared);
-                self.input.count(&self.link);
-            }
-            Err(error) => {
-                (self.finished, self.peer_finished) = (true, true);
-                self.link.end(reason_of(&error));
-            }
-        }
-        Poll::Ready(())
     }
 }
 

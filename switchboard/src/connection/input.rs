@@ -8,6 +8,7 @@ use crate::link::budget::STEP_BYTES;
 use crate::link::read_buffer::ReadBuffer;
 use bytes::BytesMut;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -58,9 +59,10 @@ impl InputBuffer {
         self.rest.is_none()
     }
 
-    /// Takes the first `count` bytes of what was read.
+    /// Takes these bytes of what was read.
     #[inline]
-    pub(super) fn receive(&mut self, read: &mut ReadBuffer, count: usize) {
+    pub(super) fn receive(&mut self, read: &mut ReadBuffer, part: Range<usize>) {
+        let count = part.len();
         if self.bytes.is_empty() {
             self.bytes = read.memory(count);
             // What a read leaves untaken is all that an idle connection may own.
@@ -74,7 +76,7 @@ impl InputBuffer {
             }
             self.is_grown = true;
         }
-        self.bytes.extend_from_slice(&read.bytes[..count]);
+        self.bytes.extend_from_slice(&read.bytes[part]);
     }
 
     /// Has it counted, if it is much or memory is short: a rate, or a slow handler, may have its frames wait.
@@ -113,10 +115,10 @@ mod tests {
     fn what_is_read_behind_frames_keeps_no_place_of_theirs() {
         let (mut read, mut input) = (ReadBuffer::default(), InputBuffer::default());
         let whole = read.bytes.len();
-        input.receive(&mut read, whole);
+        input.receive(&mut read, 0..whole);
         drop(input.bytes.split_to(whole - 1));
         input.is_shared = true;
-        input.receive(&mut read, whole);
+        input.receive(&mut read, 0..whole);
         let counted = input.bytes.capacity();
         input.bytes.clear();
         assert!(!input.bytes.try_reclaim(counted + 1), "more is there than is counted");

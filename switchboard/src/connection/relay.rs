@@ -2,6 +2,7 @@
 //!
 //! Knows no addresses: the caller has both connections.
 
+use super::reading::is_bare;
 use super::{Connection, Receiving, Until};
 use crate::error::ConnectionError;
 use bytes::Bytes;
@@ -265,6 +266,15 @@ impl Way {
                 self.is_full = true;
                 ready!(target.link.poll_below(cx, most));
                 self.is_full = false;
+            }
+            if is_bare::<A, B>() && target.is_open() {
+                let passed = ready!(source.poll_pass_on(cx, &target.link));
+                if passed > 0 {
+                    self.bytes += passed as u64;
+                    // A target that has taken all of it has nothing queued.
+                    is_known = source.has_passed_all();
+                    continue;
+                }
             }
             match ready!(source.poll_recv(cx, Until::End)) {
                 Ok(Some(frame)) => {

@@ -2,6 +2,7 @@
 
 use super::{BLOCKED, CLOSING, FINISHED, Link, NOT_READING, OPENING, UNHEARD, staging};
 use crate::metrics::Lane;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -45,6 +46,29 @@ impl Link {
         self.wrote(Lane::Tasks, &mut state, written);
         self.flushed(&mut state, result);
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes what another connection has just received, past an empty queue. Returns how many bytes the socket took; the rest is to be
+    /// queued, and so is all of it where there is anything else to see to.
+    #[inline]
+    pub(crate) fn pass(self: &Arc<Self>, bytes: &[u8]) -> usize {
+        let mut state = self.state.lock();
+        staging::take(self, |output, frames| self.append(&mut state, output, frames));
+        if self.is(CLOSING | FINISHED | OPENING | UNHEARD) || !state.outbox.is_idle() {
+            return 0;
+        }
+        let Some(sink) = state.outbox.sink() else { return 0 };
+        // Whatever is wrong is still so when the bytes are queued.
+        let Ok(written) = sink.try_write(&[IoSlice::new(bytes)]) else { return 0 };
+        self.sent(Lane::Tasks, usize::from(written == bytes.len()));
+        self.wrote(Lane::Tasks, &mut state, written as u64);
+        written
+    }
+
+    /// What came was passed on, as a frame that needed no handling.
+    #[inline]
+    pub(crate) fn took_on(&self) {
+        self.handled(1);
     }
 
     /// Whether the socket has not taken all that was written last.
