@@ -69,13 +69,13 @@ impl Secret {
 
 /// What somebody typed, as errors and logs repeat it: of each URL without the name and the password that stand before its host.
 ///
-/// A password may hold any sign of a URL, so what is hidden ends with the last `@` before the next URL, quote or line.
+/// A password may hold any sign, so what is hidden ends with the last `@` before the next URL. Too much is hidden where what is said
+/// behind a URL has one too.
 pub fn without_passwords(text: &str) -> String {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(mark) = mark_of_url(rest) {
         let (before, behind) = rest.split_at(mark.end);
         let url = &behind[..mark_of_url(behind).map_or(behind.len(), |next| next.start)];
-        let url = url.split(['`', '\n']).next().unwrap_or_default();
         let at = url.rfind('@').max(url.rfind("%40"));
         // A path has neither.
         let hidden = at.filter(|at| *at > 0 && !url.starts_with('/')).unwrap_or(0);
@@ -131,7 +131,8 @@ mod tests {
         for (typed, shown) in [
             ("nats://u:secret@h:4222", "nats://…@h:4222"),
             ("nats://secret@h", "nats://…@h"),
-            ("`nats://a,tls://u:s/e?c@r#et@b` is no list @ all", "`nats://a,tls://…@b` is no list @ all"),
+            ("`nats://a,tls://u:s/e?c@r#et@b` is no list", "`nats://a,tls://…@b` is no list"),
+            ("`nats://u:se`c\nret@h` is no URL", "`nats://…@h` is no URL"),
             ("nats://u:secret@a,u:secret@b", "nats://…@b"),
             ("tcp://h:1?to=tcp://u:secret@h:2", "tcp://h:1?to=tcp://…@h:2"),
             ("tcp://h:1?to=tcp%3a%2F%2fu:s%20et%40h", "tcp://h:1?to=tcp%3a%2F%2f…%40h"),
