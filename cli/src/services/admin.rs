@@ -169,7 +169,7 @@ impl Admin {
             }
             Wanted::Stats { follow: true } => return Ok(self.follow()),
             Wanted::Stats { follow: false } => object(&figures::stats(&self.running, &self.handle, &self.hub)),
-            Wanted::Events(page, true) => return Ok(self.follow_events(page)),
+            Wanted::Events(page, true) => return Ok(self.follow_events(page, operator)),
             Wanted::Events(page, false) => object(&self.events(&page)),
             Wanted::Server => object(&figures::server(&self.running, &self.handle)),
             Wanted::Upstreams => object(&figures::upstreams(&self.running)),

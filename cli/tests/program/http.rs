@@ -132,6 +132,14 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    /// What a streamed body brings until it ends in order.
+    pub(crate) fn rest(&mut self) -> String {
+        while let Some(chunk) = self.chunk() {
+            self.body += &chunk;
+        }
+        std::mem::take(&mut self.body)
+    }
+
     /// The connection was closed in order.
     fn expect_end(&mut self) {
         assert!(!self.receive(), "{}", self.received.escape_ascii());

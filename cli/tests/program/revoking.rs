@@ -1,11 +1,12 @@
 //! What an operator revokes: whoever is there by it is closed, whoever comes with it is refused, also after a restart.
 
-use crate::http::asked;
+use crate::http::{Client, asked};
 use crate::operating;
-use crate::process::{Place, Program, command, run, until};
+use crate::process::{Deadline, PATIENCE, Place, Program, command, run, until};
 use crate::rooms::Peer;
 use crate::tokens::made;
 use std::fs;
+use std::time::Duration;
 
 /// A server of people with tokens, and of an issuer of JWTs.
 struct Served {
@@ -180,4 +181,27 @@ fn where_nobody_is_known_nothing_is_revoked() {
     let end = operating::admin(&socket, &["revoke", "alice"]);
     assert!(operating::refused(&end).contains("nobody is known here"), "{end:?}");
     program.stop();
+}
+
+#[test]
+fn whoever_follows_events_is_told_none_once_its_token_is_revoked() {
+    let (file, socket) = (Place::new("revoke-follower.toml"), Place::new("revoke-follower.sock"));
+    let (token, hash) = made("viewer");
+    let text = format!(
+        "listen = [\"admin=unix://{socket}\", \"admin=http://127.0.0.1:0\"]\n[tokens.viewer]\n{hash}\nadmin = \"view\"\n"
+    );
+    fs::write(&*file, text).expect("it can be written");
+    let program = Program::of_file(&file, 2);
+    let mut follower = Client::connect(&program, 1);
+    follower.send(format!(
+        "GET /events?follow=1&since=0 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+    ));
+    assert_eq!(follower.head().status, 200);
+    // It is told what comes.
+    operating::admin(&socket, &["ban", "192.0.2.1"]);
+    follower.streamed("192.0.2.1");
+    let deadline = Deadline::new();
+    operating::admin(&socket, &["revoke", "viewer"]);
+    follower.rest();
+    assert!(deadline.left() + Duration::from_secs(2) > PATIENCE, "the next look is half a second away");
 }

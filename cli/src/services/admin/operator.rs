@@ -4,7 +4,7 @@ use super::Clearance;
 use crate::policy::audit::Audit;
 use crate::policy::configured::FilePolicy;
 use std::sync::Arc;
-use switchboard::policy::{Claimant, Principal, Rights};
+use switchboard::policy::{Claimant, Policy as _, Principal, Rights};
 use switchboard::{PeerAddr, RoomName, UnixUser};
 
 /// Whoever asks.
@@ -16,6 +16,19 @@ pub(super) struct Operator {
     user: Option<UnixUser>,
     peer: PeerAddr,
     audit: Arc<Audit>,
+}
+
+/// Somebody's token, which may be revoked while it is answered.
+pub(super) struct Viewing {
+    policy: Arc<FilePolicy>,
+    principal: Arc<Principal>,
+}
+
+impl Viewing {
+    /// Whether the token still lets its holder see.
+    pub(super) fn may_view(&self) -> bool {
+        self.policy.stands(&self.principal) && self.policy.admin(&self.principal).is_some()
+    }
 }
 
 impl Operator {
@@ -31,13 +44,18 @@ impl Operator {
         Self { clearance, principal: Some(principal), user: None, peer, audit: Arc::clone(audit) }
     }
 
+    /// What it takes to go on telling it, where a token gave it that.
+    pub(super) fn viewing(&self, policy: Option<&Arc<FilePolicy>>) -> Option<Viewing> {
+        let (policy, principal) = (Arc::clone(policy?), self.principal.clone()?);
+        Some(Viewing { policy, principal })
+    }
+
     pub(super) fn is_shown(&self) -> bool {
         self.principal.is_some()
     }
 
     /// Whether it looks after this room, though not after the server.
     pub(super) fn moderates(&self, policy: Option<&FilePolicy>, room: &RoomName) -> bool {
-        use switchboard::policy::Policy as _;
         let (Some(policy), Some(principal)) = (policy, &self.principal) else { return false };
         policy.rights(principal, room).contains(Rights::MODERATE)
     }
