@@ -26,8 +26,8 @@ pub(crate) const HELP: &str = "\
 The server has to have an admin service, as for `switchboard admin`. Without a token, http:// shows totals alone.
 
 Keys
-  c r x e            connections, rooms, those that have been closed, and events
-                     of the audit
+  c r x e u          connections, rooms, those that have been closed, events
+                     of the audit, and upstreams where there are some
   o l q a i          connections: the largest outbox first, the most lost, the
                      longest quiet, the oldest, the most received
   m p h n            rooms: the most members first, messages, history; by name
@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
     /// Print how it is now, and end
     #[arg(long)]
     once: bool,
-    /// As one object, with what the server answers at /stats, /connections, /rooms, /closed and /events
+    /// As one object, with what the server answers at /stats, /connections, /rooms, /closed, /events and /upstreams
     #[arg(long, requires = "once")]
     json: bool,
 }
@@ -96,6 +96,8 @@ enum Told {
 struct Looked {
     sums: Told,
     list: Option<Told>,
+    /// Whether it passes connections on, if that was asked.
+    has_upstreams: Option<bool>,
 }
 
 impl AdminRemote {
@@ -122,6 +124,7 @@ impl AdminRemote {
         for list in List::ALL {
             // What is not for whoever asks is left out; that the server ends meanwhile is an error.
             match self.told(Method::GET, &list.first().path("")).await {
+                Told::Object(rows) if list == List::Upstreams && !has_upstreams(&rows) => {}
                 Told::Object(rows) => drop(all.insert(list.name().to_owned(), rows)),
                 Told::Refused(_) => {}
                 Told::Gone(why) => return Err(anyhow!(why)),
@@ -135,6 +138,10 @@ impl AdminRemote {
         };
         print::unless_nobody_reads(print::write(text.as_bytes())).context("cannot print")
     }
+}
+
+fn has_upstreams(answer: &Value) -> bool {
+    answer["upstreams"].as_array().is_some_and(|rows| !rows.is_empty())
 }
 
 #[cfg(test)]

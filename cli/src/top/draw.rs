@@ -159,7 +159,7 @@ fn draw_sum(frame: &mut Frame<'_>, screen: &Screen, sum: &Sum, area: Rect, paint
 
 fn draw_tabs(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let mut spans = vec![Span::raw(" ")];
-    for list in List::ALL {
+    for list in screen.lists() {
         let style = if list == screen.sorted.list {
             Style::default().add_modifier(Modifier::REVERSED)
         } else {
@@ -192,7 +192,7 @@ fn draw_list(frame: &mut Frame<'_>, screen: &mut Screen, area: Rect, paint: Pain
     let head = Row::new(columns.iter().map(|drawn| aligned(drawn, drawn.column.title.to_owned())));
     let rows = screen.rows.iter().enumerate().map(|(index, row)| {
         let cells = columns.iter().map(|drawn| aligned(drawn, drawn.cells[index].clone()));
-        let is_slow = row["blocked_seconds"].is_number();
+        let is_slow = row["blocked_seconds"].is_number() || row["state"] == "down";
         Row::new(cells).style(if is_slow { paint.of(Color::Yellow) } else { Style::default() })
     });
     // No cell is wider than its bound.

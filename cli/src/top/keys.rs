@@ -19,7 +19,9 @@ pub(super) struct Screen {
     pub(super) sums: Sums,
     pub(super) sorted: Sorted,
     /// Of each list, for when it is shown again.
-    orders: [Order; 4],
+    orders: [Order; 5],
+    /// Whether there are upstreams to list, as soon as that is known.
+    pub(super) has_upstreams: Option<bool>,
     pub(super) rows: Vec<Value>,
     /// How many the server has in all, if it says so.
     pub(super) total: Option<u64>,
@@ -64,6 +66,7 @@ impl Screen {
             sums: Sums::default(),
             sorted: List::Connections.first(),
             orders: List::ALL.map(|list| list.first().order),
+            has_upstreams: None,
             rows: Vec::new(),
             total: None,
             refusal: None,
@@ -77,7 +80,9 @@ impl Screen {
     }
 
     /// Takes what was answered, so long after the answer before.
-    pub(super) fn take(&mut self, Looked { sums, list }: Looked, apart: Duration) {
+    pub(super) fn take(&mut self, Looked { sums, list, has_upstreams }: Looked, apart: Duration) {
+        // Another server may have been started in its place.
+        self.has_upstreams = if let Told::Gone(_) = sums { None } else { has_upstreams.or(self.has_upstreams) };
         match sums {
             Told::Object(sums) => {
                 self.gone = None;
@@ -97,6 +102,12 @@ impl Screen {
             Some(Told::Gone(why)) => self.gone = Some(Escaped(why.as_bytes()).to_string()),
             None => {}
         }
+    }
+
+    /// Those that there is something in.
+    pub(super) fn lists(&self) -> impl Iterator<Item = List> {
+        let has_upstreams = self.has_upstreams == Some(true);
+        List::ALL.into_iter().filter(move |list| *list != List::Upstreams || has_upstreams)
     }
 
     fn show(&mut self, answer: &Value) {
@@ -193,7 +204,7 @@ impl Screen {
         let sorted = if let Some(order) = list.orders().iter().find(|order| order.key == key) {
             self.orders[place(list)] = order;
             Sorted { list, order }
-        } else if let Some(list) = List::of(key) {
+        } else if let Some(list) = self.lists().find(|list| list.key() == key) {
             Sorted { list, order: self.orders[place(list)] }
         } else {
             return Deed::Nothing;

@@ -17,6 +17,8 @@ pub(super) enum List {
     Rooms,
     Closed,
     Events,
+    /// Where connections are passed on.
+    Upstreams,
 }
 
 /// A list in one of its orders.
@@ -72,6 +74,8 @@ static CLOSED_ORDERS: &[Choice] = &[choice('x', "", "latest first")];
 
 static EVENT_ORDERS: &[Choice] = &[choice('e', "", "latest first")];
 
+static UPSTREAM_ORDERS: &[Choice] = &[choice('u', "", "as they are given")];
+
 static CONNECTION_COLUMNS: &[Column] = &[
     column("ID", "id", 0),
     column("NAME", "name", 1),
@@ -118,13 +122,20 @@ static EVENT_COLUMNS: &[Column] = &[
     column("SOURCE", "source", 6),
 ];
 
-impl List {
-    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Rooms, Self::Closed, Self::Events];
+static UPSTREAM_COLUMNS: &[Column] = &[
+    column("UPSTREAM", "upstream", 0),
+    column("STATE", "state", 1),
+    column("OPEN", "open", 2),
+    column("WAITING", "waiting", 4),
+    column("PASSED ON", "connections", 5),
+    column("FAILURES", "failures", 3),
+    column("TO", "bytes_to", 6),
+    column("FROM", "bytes_from", 7),
+    column("PROXY", "listener", 8),
+];
 
-    /// By its own key.
-    pub(super) fn of(key: char) -> Option<Self> {
-        Self::ALL.into_iter().find(|list| list.key() == key)
-    }
+impl List {
+    pub(super) const ALL: [Self; 5] = [Self::Connections, Self::Rooms, Self::Closed, Self::Events, Self::Upstreams];
 
     pub(super) fn key(self) -> char {
         match self {
@@ -132,6 +143,7 @@ impl List {
             Self::Rooms => 'r',
             Self::Closed => 'x',
             Self::Events => 'e',
+            Self::Upstreams => 'u',
         }
     }
 
@@ -142,6 +154,7 @@ impl List {
             Self::Rooms => "rooms",
             Self::Closed => "closed",
             Self::Events => "events",
+            Self::Upstreams => "upstreams",
         }
     }
 
@@ -151,6 +164,7 @@ impl List {
             Self::Rooms => ROOM_ORDERS,
             Self::Closed => CLOSED_ORDERS,
             Self::Events => EVENT_ORDERS,
+            Self::Upstreams => UPSTREAM_ORDERS,
         }
     }
 
@@ -165,6 +179,7 @@ impl List {
             Self::Rooms => ROOM_COLUMNS,
             Self::Closed => CLOSED_COLUMNS,
             Self::Events => EVENT_COLUMNS,
+            Self::Upstreams => UPSTREAM_COLUMNS,
         }
     }
 
@@ -174,6 +189,7 @@ impl List {
             Self::Rooms => &row["room"],
             Self::Connections | Self::Closed => &row["id"],
             Self::Events => &row["seq"],
+            Self::Upstreams => &row["upstream"],
         }
     }
 }
@@ -181,6 +197,10 @@ impl List {
 impl Sorted {
     /// What a server is asked for. Of a filter, it is told what has a `=`.
     pub(super) fn path(self, filter: &str) -> String {
+        if self.list == List::Upstreams {
+            // There are few of them, all in one answer.
+            return "/upstreams".to_owned();
+        }
         let limit = if words(filter).next().is_some() { SEARCHED } else { ROWS };
         let mut path = format!("/{}?limit={limit}", self.list.name());
         let asked = filter.split_whitespace().filter_map(|word| word.split_once('='));
@@ -217,18 +237,21 @@ fn words(filter: &str) -> impl Iterator<Item = &str> {
 impl Column {
     /// Whether its cells stand to the right, even if there are none yet.
     pub(super) fn is_number(&self) -> bool {
-        const TEXTS: [&str; 11] = [
+        const TEXTS: [&str; 14] = [
             "action",
             "address",
             "event",
+            "listener",
             "name",
             "peer",
             "principal",
             "reason",
             "room",
             "source",
+            "state",
             "time",
             "transport",
+            "upstream",
         ];
         !TEXTS.contains(&self.field)
     }

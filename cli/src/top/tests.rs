@@ -30,7 +30,7 @@ fn connection(id: u64, name: &str) -> Value {
 
 fn listed(connections: &[Value]) -> Looked {
     let list = json!({ "connections": connections, "open": 12345 });
-    Looked { sums: Told::Object(sums(100)), list: Some(Told::Object(list)) }
+    Looked { sums: Told::Object(sums(100)), list: Some(Told::Object(list)), has_upstreams: None }
 }
 
 fn screen(connections: &[Value]) -> Screen {
@@ -120,6 +120,7 @@ fn hostile_names_stay_in_their_cells() {
         Looked {
             sums: Told::Gone("\u{1b}[31m\u{202e}gone".to_owned()),
             list: Some(Told::Refused("\u{9b}no".to_owned())),
+            has_upstreams: None,
         },
         Duration::ZERO,
     );
@@ -191,7 +192,10 @@ fn filters_and_orders_are_asked_for_at_once() {
 #[test]
 fn a_server_that_is_gone_leaves_what_it_said_and_one_that_comes_back_has_no_rates_from_before() {
     let mut screen = screen(&[connection(9, "alice")]);
-    screen.take(Looked { sums: Told::Gone("no server answers at x".to_owned()), list: None }, Duration::ZERO);
+    screen.take(
+        Looked { sums: Told::Gone("no server answers at x".to_owned()), list: None, has_upstreams: None },
+        Duration::ZERO,
+    );
     let text = drawn(&mut screen, 80, 24).join("\n");
     assert!(text.contains("no server answers at x") && text.contains("alice"), "{text}");
     let mut new = sums(1);
@@ -199,8 +203,31 @@ fn a_server_that_is_gone_leaves_what_it_said_and_one_that_comes_back_has_no_rate
     screen.take(Looked { sums: Told::Object(new), ..listed(&[]) }, Duration::from_secs(9));
     let text = drawn(&mut screen, 80, 24).join("\n");
     assert!(text.contains("up 1s") && text.contains("-/s delivered"), "{text}");
-    let refused = Looked { sums: Told::Object(sums(1)), list: Some(Told::Refused("use the Unix socket".to_owned())) };
+    let refused = Looked {
+        sums: Told::Object(sums(1)),
+        list: Some(Told::Refused("use the Unix socket".to_owned())),
+        has_upstreams: None,
+    };
     screen.take(refused, Duration::ZERO);
     let text = drawn(&mut screen, 80, 24).join("\n");
     assert!(text.contains("use the Unix socket") && text.contains("12,345 of"), "{text}");
+}
+
+#[test]
+fn upstreams_are_listed_where_there_are_some() {
+    let mut without = screen(&[]);
+    without.take(Looked { has_upstreams: Some(false), ..listed(&[]) }, Duration::from_secs(1));
+    assert_eq!(press(&mut without, "u"), Deed::Nothing);
+    assert!(!drawn(&mut without, 80, 24).join("\n").contains("upstreams"));
+    let mut with = screen(&[]);
+    with.take(Looked { has_upstreams: Some(true), ..listed(&[]) }, Duration::from_secs(1));
+    assert_eq!(press(&mut with, "u"), Deed::Look);
+    assert_eq!(with.sorted.path(""), "/upstreams");
+    let list = json!({ "upstreams": [{ "upstream": "tcp://10.0.0.7:80", "listener": "tcp://[::]:80", "state": "down", "open": 3,
+        "waiting": 0, "connections": 12, "failures": 2, "bytes_to": 2048, "bytes_from": 10 }] });
+    with.take(Looked { list: Some(Told::Object(list)), ..listed(&[]) }, Duration::from_secs(1));
+    let text = drawn(&mut with, 80, 24).join("\n");
+    assert!(text.contains("u upstreams") && text.contains("tcp://10.0.0.7:80 down"), "{text}");
+    with.take(Looked { sums: Told::Gone("gone".to_owned()), list: None, has_upstreams: None }, Duration::from_secs(1));
+    assert_eq!(with.has_upstreams, None, "it is asked again who it is");
 }

@@ -50,7 +50,10 @@ pub(super) async fn watch(server: &AdminRemote) -> anyhow::Result<()> {
         match deed {
             Deed::Nothing => {}
             // What was asked before is not waited for.
-            Deed::Look => asking = Some(Box::pin(look(server, screen.sorted.path(&screen.filter)))),
+            Deed::Look => {
+                let path = screen.sorted.path(&screen.filter);
+                asking = Some(Box::pin(look(server, path, screen.has_upstreams.is_none())));
+            }
             Deed::Close(id) => asking = Some(Box::pin(close(server, id))),
             Deed::Quit => return Ok(()),
         }
@@ -120,10 +123,17 @@ fn take(screen: &mut Screen, answer: Answer, answered: &mut Option<Instant>) -> 
 }
 
 /// Asks how it is. One that is not there is not asked again at once.
-async fn look(server: &AdminRemote, path: String) -> Answer {
+async fn look(server: &AdminRemote, path: String, asks_for_upstreams: bool) -> Answer {
     let sums = server.told(Method::GET, "/stats").await;
-    let list = if let Told::Gone(_) = sums { None } else { Some(server.told(Method::GET, &path).await) };
-    Answer::Looked(Looked { sums, list })
+    let (mut list, mut has_upstreams) = (None, None);
+    if !matches!(sums, Told::Gone(_)) {
+        list = Some(server.told(Method::GET, &path).await);
+        if asks_for_upstreams {
+            let told = server.told(Method::GET, "/upstreams").await;
+            has_upstreams = Some(matches!(&told, Told::Object(all) if super::has_upstreams(all)));
+        }
+    }
+    Answer::Looked(Looked { sums, list, has_upstreams })
 }
 
 async fn close(server: &AdminRemote, id: u64) -> Answer {
