@@ -8,6 +8,11 @@ export function make(name, className = '', text = '') {
     return element;
 }
 
+/** Has an element say a text. What it says already is left alone, so that it is not read out again. @param {Element} element @param {string} text */
+export function write(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+}
+
 /** @template {HTMLElement} T @param {string} id @param {new () => T} type @returns {T} */
 export function find(id, type) {
     const element = document.getElementById(id);

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './load.mjs';
 
-const [{ LISTS, path, rows }, { rates }, { course, doubled, rounded }, { called, size, time, told }] = await Promise.all(
-    ['lists.js', 'rates.js', 'charts.js', 'told.js'].map((file) => load(file)));
+const [{ LISTS, path, rows }, { rates }, { course, doubled, rounded }, { called, size, time, told }, { revocation }, { verdict }] = await Promise.all(
+    ['lists.js', 'rates.js', 'charts.js', 'told.js', 'acts.js', 'config.js'].map((file) => load(file)));
 
 test('a filter is asked of the server where it says of what, and looked for in the page where not', () => {
     const { connections, closed } = LISTS;
@@ -53,5 +53,20 @@ test('numbers are told with their units', () => {
     assert.deepEqual([5.9, 61, 3661, 90_061].map(time), ['5s', '1m 1s', '1h 1m', '1d 1h']);
     assert.deepEqual([told('bytes_in', 2048), told('age_seconds', 61), told('id', 12345), told('lost', 12345), told('name', null)],
         ['2.0 KiB', '1m 1s', '12345', '12,345', '–']);
-    assert.equal(called('blocked_seconds'), 'Blocked');
+    assert.deepEqual([told('durable', false), told('rights', ['a', 'b']), told('rights', [])], ['no', 'a, b', '–']);
+    assert.deepEqual(['blocked_seconds', 'issued-before'].map(called), ['Blocked', 'Issued before']);
+});
+
+test('what is revoked is named by its kind, and what is left empty is not said', () => {
+    const now = new Date('2026-01-02T03:04:05.678Z');
+    assert.deepEqual(revocation('token', '0a1b2c3d', '', '', now), { token: '0a1b2c3d' });
+    assert.deepEqual(revocation('issued-before', 'ann', '24h', 'lost', now),
+        { name: 'ann', 'issued-before': '2026-01-02T03:04:05.678Z', for: '24h', reason: 'lost' });
+});
+
+test('a file is sound, has faults, or was not looked at', () => {
+    assert.deepEqual(verdict(200, { sound: true, changes: [] }), ['No fault. A reload would change nothing.', [], false]);
+    assert.deepEqual(verdict(200, { sound: true, changes: ['x'] }), ['No fault. A reload would change:', ['x'], false]);
+    assert.deepEqual(verdict(422, { sound: false, faults: ['1:1: x'] }), ['A fault:', ['1:1: x'], true]);
+    assert.deepEqual(verdict(401, { text: 'use a token' }), ['use a token', [], true]);
 });

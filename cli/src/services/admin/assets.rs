@@ -5,10 +5,12 @@ use crate::web::assets::{Asset, asset};
 /// At `/`, for browsers.
 pub(super) static PAGE: Asset = asset("index.html", include_bytes!("page/index.html"));
 
-static PARTS: [Asset; 11] = [
+static PARTS: [Asset; 13] = [
+    asset("acts.js", include_bytes!("page/acts.js")),
     asset("admin.css", include_bytes!("page/admin.css")),
     asset("admin.js", include_bytes!("page/admin.js")),
     asset("charts.js", include_bytes!("page/charts.js")),
+    asset("config.js", include_bytes!("page/config.js")),
     asset("lists.js", include_bytes!("page/lists.js")),
     asset("rates.js", include_bytes!("page/rates.js")),
     asset("server.js", include_bytes!("page/server.js")),

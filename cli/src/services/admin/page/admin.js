@@ -1,12 +1,14 @@
-/** The page: sums and charts from a stream, lists from questions, and a connection that is closed after one. */
+/** The page: sums and charts from a stream, and lists from questions. What is done about a row is for `acts.js`. */
 
+import { Revoking, Whole } from './acts.js';
 import { Chart, doubled } from './charts.js';
-import { find, make, sync } from './elements.js';
+import { Checking } from './config.js';
+import { find, make, sync, write } from './elements.js';
 import { LISTS, path, rows } from './lists.js';
 import { rates } from './rates.js';
-import { Server } from './server.js';
+import { Server, refusal } from './server.js';
 import { keepToken, keptToken, theme } from './settings.js';
-import { called, count, size, time, told } from './told.js';
+import { count, size, time, told } from './told.js';
 
 /** @typedef {import('./lists.js').Row} Row */
 
@@ -14,14 +16,16 @@ import { called, count, size, time, told } from './told.js';
 const LOOK_MS = 2000;
 
 const server = new Server();
+const checking = new Checking(server);
+const whole = new Whole(server, () => look());
+const revoking = new Revoking(server, () => look());
 
+/** What is listed; nothing where a file is checked. @type {import('./lists.js').List | null} */
 let list = LISTS.connections;
 /** Of each list. @type {Record<string, string>} */
 const orders = Object.fromEntries(Object.values(LISTS).map(({ name, orders }) => [name, orders[0]?.[0] ?? '']));
 /** What is shown of the list. @type {Row[]} */
 let shown = [];
-/** The row that is shown whole. @type {Row | null} */
-let whole = null;
 /** Whether the token is nobody's. */
 let isRefused = false;
 /** Counts the looks: what comes of one before is not shown. */
@@ -90,19 +94,15 @@ function lamp(state, text) {
     write(element, text);
 }
 
-/** @param {Element} element @param {string} text */
-function write(element, text) {
-    if (element.textContent !== text) element.textContent = text;
-}
-
 // Lists.
 
 async function look() {
-    if (isRefused) return;
+    const asked = list;
+    if (isRefused || !asked) return;
     looks += 1;
     const [mine, filter] = [looks, find('filter', HTMLInputElement).value];
     try {
-        const { status, object } = await server.ask(path(list, orders[list.name], filter));
+        const { status, object } = await server.ask(path(asked, orders[asked.name], filter));
         if (mine !== looks) return;
         // A token that is wrong is not presented again and again: that would count as guessing.
         isRefused = status === 401 && server.token !== '';
@@ -111,9 +111,9 @@ async function look() {
         find('scroll', HTMLElement).hidden = status !== 200;
         find('filtering', HTMLElement).hidden = isLocked;
         find('filter-rule', HTMLElement).hidden = isLocked;
-        complain(status === 200 || isLocked ? '' : object.text ?? `The server answers ${status}.`);
-        show(status === 200 ? rows(list, object, filter) : []);
-        const total = status === 200 && list.total ? object[list.total] : shown.length;
+        complain(status === 200 || isLocked ? '' : refusal(status, object));
+        show(asked, status === 200 ? rows(asked, object, filter) : []);
+        const total = status === 200 && asked.total ? object[asked.total] : shown.length;
         write(find('rest', HTMLElement), status === 200 ? rest(total, filter) : '');
     } catch {
         // The stream says that the server is gone.
@@ -131,11 +131,11 @@ function complain(text) {
     write(find('list-complaint', HTMLElement), text);
 }
 
-/** @param {Row[]} all */
-function show(all) {
+/** @param {import('./lists.js').List} list @param {Row[]} all */
+function show(list, all) {
     shown = all;
     const body = find('body', HTMLTableSectionElement);
-    sync(body, all, (row) => `${list.name} ${row[list.key]} ${row.time ?? ''}`, () => {
+    sync(body, all, (row) => `${list.name} ${row[list.key]} ${row.listener ?? ''} ${row.time ?? ''}`, () => {
         const element = make('tr');
         list.columns.forEach(({ rank, kind }, at) => {
             const cell = make(at === 0 ? 'th' : 'td', `rank-${rank} ${kind}`);
@@ -155,12 +155,9 @@ function show(all) {
             const cell = element.cells[place];
             write(place === 0 ? /** @type {Element} */ (cell.firstElementChild) : cell, title(row, field, place));
         });
-        element.classList.toggle('slow', typeof row.blocked_seconds === 'number');
+        element.classList.toggle('slow', typeof row.blocked_seconds === 'number' || row.state === 'down');
     });
-    if (whole) {
-        const row = all.find((row) => row[list.key] === whole?.[list.key]);
-        if (row) showWhole(row);
-    }
+    whole.listed(all);
 }
 
 /** A row is known by its name, or by its number. @param {Row} row @param {string} field @param {number} place */
@@ -171,10 +168,19 @@ function title(row, field, place) {
 
 /** @param {string} name */
 function choose(name) {
-    list = LISTS[name];
+    list = LISTS[name] ?? null;
+    looks += 1;
     for (const tab of find('tabs', HTMLElement).children) {
         tab.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (tab).dataset.list === name));
     }
+    checking.show(!list);
+    for (const id of ['filtering', 'filter-rule', 'scroll']) find(id, HTMLElement).hidden = !list;
+    find('locked', HTMLElement).hidden = true;
+    find('body', HTMLElement).replaceChildren();
+    write(find('rest', HTMLElement), '');
+    complain('');
+    if (!list) return;
+    find('revoke', HTMLElement).hidden = list !== LISTS.revocations;
     find('filter', HTMLInputElement).value = '';
     find('filter-rule', HTMLElement).textContent = list.rule;
     find('head', HTMLTableRowElement).replaceChildren(...list.columns.map(({ title, rank, kind }) => {
@@ -183,66 +189,26 @@ function choose(name) {
         return head;
     }));
     const order = find('order', HTMLSelectElement);
-    order.hidden = list.orders.length === 0;
-    order.replaceChildren(...list.orders.map(([value, told]) => new Option(told, value, false, value === orders[list.name])));
-    find('body', HTMLElement).replaceChildren();
-    write(find('rest', HTMLElement), '');
+    const { name: chosen, orders: all } = list;
+    order.hidden = all.length === 0;
+    order.replaceChildren(...all.map(([value, told]) => new Option(told, value, false, value === orders[chosen])));
     look();
 }
 
-// One of them.
-
-/** @param {Row} row */
-function showWhole(row) {
-    whole = row;
-    write(find('whole-title', HTMLElement), row.event ?? row.room ?? row.name ?? `Connection ${row.id}`);
-    const fields = Object.entries(row);
-    find('whole-fields', HTMLElement).replaceChildren(...fields.flatMap(([field, value]) => [
-        make('dt', '', called(field)), make('dd', '', told(field, value)),
-    ]));
-    find('whole-close', HTMLButtonElement).hidden = list !== LISTS.connections;
-}
-
-async function close() {
-    if (!whole) return;
-    const { id } = whole;
-    const complaint = find('whole-complaint', HTMLElement);
-    try {
-        const { status, object } = await server.ask(`/connections/${id}`, { method: 'DELETE' });
-        if (status !== 200) {
-            complaint.textContent = object.text ?? `The server answers ${status}.`;
-            return;
-        }
-        find('whole', HTMLDialogElement).close();
-        look();
-    } catch {
-        complaint.textContent = 'The server does not answer.';
-    }
+/** Where nothing is passed on, there is nothing to list. */
+async function lookForUpstreams() {
+    const { object } = await server.ask('/upstreams').catch(() => ({ object: /** @type {Row} */ ({}) }));
+    const tab = [...find('tabs', HTMLElement).children].find((tab) => /** @type {HTMLElement} */ (tab).dataset.list === 'upstreams');
+    /** @type {HTMLElement} */ (tab).hidden = !object.upstreams?.length;
 }
 
 find('body', HTMLElement).addEventListener('click', ({ target }) => {
     const row = target instanceof Element ? target.closest('tr') : null;
     const at = [...find('body', HTMLElement).children].findIndex((child) => child === row);
-    if (!shown[at]) return;
-    find('whole-complaint', HTMLElement).textContent = '';
-    showWhole(shown[at]);
-    find('whole', HTMLDialogElement).showModal();
+    if (list && shown[at]) whole.open(list, shown[at]);
 });
 
-find('whole', HTMLDialogElement).addEventListener('close', () => (whole = null));
-
-find('whole-close', HTMLButtonElement).addEventListener('click', () => {
-    if (!whole) return;
-    find('closing-text', HTMLElement).textContent = `${whole.name ?? 'A connection without a name'}, ${whole.peer}, over ${whole.transport}. `
-        + 'What is queued for it is still sent. Its client may connect again.';
-    find('closing', HTMLDialogElement).showModal();
-});
-
-find('closing-form', HTMLFormElement).addEventListener('submit', (event) => {
-    event.preventDefault();
-    find('closing', HTMLDialogElement).close();
-    close();
-});
+find('revoke', HTMLButtonElement).addEventListener('click', () => revoking.open());
 
 // Who asks.
 
@@ -268,6 +234,7 @@ find('showing-form', HTMLFormElement).addEventListener('submit', async (event) =
     keepToken(find('showing-keep', HTMLInputElement).checked ? token : '');
     find('showing', HTMLDialogElement).close();
     look();
+    if (token) lookForUpstreams();
 });
 
 for (const button of document.querySelectorAll('[data-close]')) {
@@ -279,7 +246,7 @@ for (const tab of find('tabs', HTMLElement).children) {
 }
 
 find('order', HTMLSelectElement).addEventListener('change', ({ target }) => {
-    orders[list.name] = /** @type {HTMLSelectElement} */ (target).value;
+    if (list) orders[list.name] = /** @type {HTMLSelectElement} */ (target).value;
     look();
 });
 
@@ -294,6 +261,7 @@ find('charts', HTMLElement).append(...Object.values(charts).map(({ element }) =>
 theme(find('theme', HTMLButtonElement));
 server.token = keptToken();
 choose('connections');
+if (server.token) lookForUpstreams();
 // Nobody looks at a page in the background, and a dialog stays what it was asked about.
 setInterval(() => {
     if (document.visibilityState === 'visible') look();

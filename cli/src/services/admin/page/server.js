@@ -6,10 +6,24 @@ const PAUSE_MS = 1000;
 export class Server {
     token = '';
 
-    /** @param {string} path @param {{ method?: string }} [options] @returns {Promise<{ status: number, object: Record<string, any> }>} */
-    async ask(path, { method = 'GET' } = {}) {
-        const answer = await fetch(path, { method, headers: this.#headers(), cache: 'no-store' });
+    /**
+     * @param {string} path @param {{ method?: string, body?: string, type?: string }} [options]
+     * @returns {Promise<{ status: number, object: Record<string, any> }>}
+     */
+    async ask(path, { method = 'GET', body, type = 'application/json' } = {}) {
+        const headers = { ...(body === undefined ? {} : { 'content-type': type }), ...this.#headers() };
+        const answer = await fetch(path, { method, headers, body, cache: 'no-store' });
         return { status: answer.status, object: await answer.json().catch(() => ({})) };
+    }
+
+    /** Has it do something; why it did not, or nothing. @param {string} path @param {{ method?: string, body?: string }} options */
+    async act(path, options) {
+        try {
+            const { status, object } = await this.ask(path, options);
+            return status < 300 ? '' : refusal(status, object);
+        } catch {
+            return 'The server does not answer.';
+        }
     }
 
     /**
@@ -34,6 +48,11 @@ export class Server {
     #headers() {
         return this.token ? { authorization: `Bearer ${this.token}` } : undefined;
     }
+}
+
+/** Why it does not do as it is asked. @param {number} status @param {Record<string, any>} object */
+export function refusal(status, object) {
+    return object.text ?? `The server answers ${status}.`;
 }
 
 /** @param {ReadableStream<Uint8Array>} body @param {(line: string) => void} take */

@@ -31,11 +31,13 @@ export function told(field, value) {
         if (field.includes('bytes')) return size(value);
         return field === 'id' ? String(value) : count(value);
     }
+    if (typeof value === 'boolean') return value ? 'yes' : 'no';
+    if (Array.isArray(value)) return value.map(String).join(', ') || '–';
     return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /** What a field is called. @param {string} field */
 export function called(field) {
-    const name = field.replace(/_seconds$/, '').replaceAll('_', ' ');
+    const name = field.replace(/_seconds$/, '').replaceAll(/[_-]/g, ' ');
     return name === 'id' ? 'ID' : name[0].toUpperCase() + name.slice(1);
 }
