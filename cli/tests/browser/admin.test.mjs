@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
+import { violations } from './axe.mjs';
 import { Chromium } from './chromium.mjs';
 import { faint, nameless } from './legible.mjs';
 import { Netcat, Program, Wire, closeAll, crowd, target, token } from './program.mjs';
@@ -19,6 +20,7 @@ let program;
 let chromium;
 let admin;
 let tcp;
+let proxy;
 let secrets;
 
 before(async () => {
@@ -29,8 +31,10 @@ before(async () => {
     writeFileSync(file, `[tokens.viewer]\nhash = "${viewer.hash}"\nadmin = "view"\n`
         + `[tokens.actor]\nhash = "${actor.hash}"\nadmin = "act"\n`
         + '[rooms."**"]\nanyone = ["all"]\n');
-    program = await Program.start(['admin=http://127.0.0.1:0', 'rooms=tcp://127.0.0.1:0'], ['--config', file]);
-    [admin, tcp] = program.ports;
+    // What is passed on goes to nobody: its upstream is one that refuses.
+    program = await Program.start(['admin=http://127.0.0.1:0', 'rooms=tcp://127.0.0.1:0',
+        'proxy=tcp://127.0.0.1:0?to=tcp://127.0.0.1:9'], ['--config', file]);
+    [admin, tcp, proxy] = program.ports;
     chromium = new Chromium();
 });
 
@@ -58,6 +62,7 @@ async function open(secret = '', { port = admin, ...options } = {}) {
 async function picture(tab, name) {
     assert.deepEqual(await faint(tab), []);
     assert.deepEqual(await nameless(tab), []);
+    assert.deepEqual(await violations(tab), []);
     assert.ok(await tab.run(() => document.documentElement.scrollWidth <= innerWidth), 'it fits its screen');
     for (const scheme of ['dark', 'light']) {
         await tab.scheme(scheme);
@@ -107,8 +112,8 @@ test('a token that may see everything lists, and may close nothing', async () =>
     await tab.click('[data-list="connections"]');
     await tab.until(lists, 'sloth');
     await tab.click('#body button');
-    await tab.click('#whole-close');
-    await tab.click('#closing-form [type="submit"]');
+    await tab.click('#whole-act');
+    await tab.click('#asking-form [type="submit"]');
     await tab.until(() => document.querySelector('#whole-complaint').textContent.includes('may not'));
     assert.ok(await tab.run(() => document.querySelector('#whole').open));
     for (const netcat of [sloth, fox]) netcat.close();
@@ -123,12 +128,12 @@ test('one that may act closes a connection after a question, and it is listed wi
     await tab.until(() => document.querySelectorAll('#body tr').length === 1);
     await tab.click('#body button');
     await picture(tab, 'admin-connection');
-    await tab.click('#whole-close');
+    await tab.click('#whole-act');
     await picture(tab, 'admin-question');
-    await tab.click('#closing [data-close]');
+    await tab.click('#asking [data-close]');
     await tab.until(lists, 'goner');
-    await tab.click('#whole-close');
-    await tab.click('#closing-form [type="submit"]');
+    await tab.click('#whole-act');
+    await tab.click('#asking-form [type="submit"]');
     await netcat.until(/closed/);
     await tab.until(misses, 'goner');
     await tab.click('[data-list="closed"]');
@@ -136,6 +141,85 @@ test('one that may act closes a connection after a question, and it is listed wi
     await tab.click('[data-list="events"]');
     await tab.until(lists, 'actor');
     netcat.close();
+});
+
+test('a room is shown whole, and its history is forgotten after a question', async () => {
+    const netcat = new Netcat(tcp);
+    netcat.say('/join cellar');
+    netcat.say('below');
+    await netcat.until(/joined/);
+    const tab = await open(secrets.act);
+    await tab.click('[data-list="rooms"]');
+    await tab.type('#filter', 'glob=cellar');
+    await tab.until(() => document.querySelectorAll('#body tr').length === 1);
+    await tab.until(() => document.querySelector('#body tr').cells[3].textContent === '1');
+    await tab.click('#body button');
+    const fields = () => [...document.querySelectorAll('#whole-fields dt')].map((name) => [name.textContent, name.nextElementSibling.textContent]);
+    await tab.until((fields) => eval(fields)().some(([name, value]) => name === 'Rights' && value === 'rooms."**"'), String(fields));
+    assert.deepEqual((await tab.run(fields)).find(([name]) => name === 'Durable'), ['Durable', 'no']);
+    await picture(tab, 'admin-room');
+    await tab.click('#whole-act');
+    await tab.click('#asking-form [type="submit"]');
+    await tab.until(() => document.querySelector('#body tr').cells[3].textContent === '0');
+    netcat.close();
+});
+
+test('a token is revoked, listed, and let in again', async () => {
+    const tab = await open(secrets.act);
+    await tab.click('[data-list="revocations"]');
+    await tab.until(() => document.querySelector('#rest').textContent === 'None.');
+    await tab.click('#revoke');
+    await tab.type('#revoking-value', 'not/a/name');
+    await tab.press('Enter');
+    await tab.until(() => document.querySelector('#revoking-complaint').textContent.includes('a name'));
+    await picture(tab, 'admin-revoking');
+    await tab.type('#revoking-value', 'mallory');
+    await tab.type('#revoking-for', '24h');
+    await tab.type('#revoking-reason', 'left the house');
+    await tab.press('Enter');
+    await tab.until(lists, 'name:mallory');
+    assert.ok(await tab.run(() => document.querySelector('#body').textContent.includes('left the house')));
+    await picture(tab, 'admin-revoked');
+    await tab.click('#body button');
+    await tab.click('#whole-act');
+    await tab.click('#asking-form [type="submit"]');
+    await tab.until(() => document.querySelector('#rest').textContent === 'None.');
+});
+
+test('upstreams are listed where there are some', async () => {
+    new Netcat(proxy);
+    const tab = await open(secrets.view);
+    await tab.click('[data-list="upstreams"]');
+    await tab.until(lists, 'tcp://127.0.0.1:9');
+    await tab.click('#body button');
+    await picture(tab, 'admin-upstream');
+});
+
+test('whoever was closed is found by name', async () => {
+    const netcat = new Netcat(tcp);
+    netcat.say('/name departed');
+    await netcat.until(/departed/);
+    netcat.close();
+    const tab = await open(secrets.view);
+    await tab.click('[data-list="closed"]');
+    await tab.type('#filter', 'name=depart*');
+    await tab.until(() => document.querySelectorAll('#body tr').length === 1);
+    assert.ok(await tab.run(lists, 'departed'));
+});
+
+test('a file is checked, and every fault is told', async () => {
+    const tab = await open(secrets.act);
+    await tab.click('[data-list="config"]');
+    await tab.type('#checking-text', 'workrs = 2\n[rooms."**"]\nanyone = ["al"]\n');
+    await tab.click('#checking [type="submit"]');
+    await tab.until(() => document.querySelectorAll('#checking-found li').length === 2);
+    assert.ok(await tab.run(() => document.querySelector('#checking-found').textContent.includes('1:1')));
+    await picture(tab, 'admin-config');
+    await tab.type('#checking-text', '[rooms."**"]\nanyone = ["join"]\n');
+    await tab.click('#checking [type="submit"]');
+    await tab.until(() => document.querySelector('#checking-verdict').textContent.startsWith('No fault'));
+    await tab.click('[data-list="rooms"]');
+    await tab.until(() => !document.querySelector('#checking').checkVisibility() && document.querySelector('#table').checkVisibility());
 });
 
 test('names that are markup or turn around are text', async () => {
@@ -185,6 +269,14 @@ test('many connections, on a desktop and on a phone', async () => {
         await tab.until(() => /of 2,0\d\d/.test(document.querySelector('#rest').textContent));
         await tab.until(drawn);
         await picture(tab, `admin-${name}`);
+        for (const list of ['rooms', 'closed', 'events', 'upstreams', 'revocations', 'config']) {
+            await tab.click(`[data-list="${list}"]`);
+            await tab.until((list) => list === 'config' || document.querySelector('#rest').textContent, list);
+            await picture(tab, `admin-${name}-${list}`);
+        }
+        await tab.click('[data-list="revocations"]');
+        await tab.click('#revoke');
+        await picture(tab, `admin-${name}-revoking`);
     }
     leave();
 });

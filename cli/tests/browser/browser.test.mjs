@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
+import { violations } from './axe.mjs';
 import { Chromium } from './chromium.mjs';
 import { faint, nameless } from './legible.mjs';
 import { Netcat, Program, Sensor, Wire, certificate, closeAll, crowd, target, token } from './program.mjs';
@@ -64,10 +65,11 @@ async function say(tab, text) {
     await tab.press('Enter');
 }
 
-/** A picture in the light, of what can be read, and has a name where it can be used. @param {import('./chromium.mjs').Tab} tab @param {string} name */
+/** A picture in the light, of what can be read, has a name where it can be used, and is right to axe-core. @param {import('./chromium.mjs').Tab} tab @param {string} name */
 async function picture(tab, name) {
     assert.deepEqual(await faint(tab), []);
     assert.deepEqual(await nameless(tab), []);
+    assert.deepEqual(await violations(tab), []);
     await tab.picture(`${pictures}/${name}.png`);
 }
 
