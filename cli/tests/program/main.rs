@@ -34,6 +34,7 @@ mod reloading;
 mod revoking;
 mod rights;
 mod rooms;
+mod seeing;
 mod settings;
 mod signed;
 mod steering;
