@@ -11,6 +11,13 @@ use tokio::sync::oneshot;
 /// A page of a room's past that may have to be read first.
 pub(in crate::hub) type PastRead = Pin<Box<dyn Future<Output = Result<Page, LogError>> + Send>>;
 
+impl RoomState {
+    /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
+    pub(super) fn is_deep(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.sharing.is_none())
+    }
+}
+
 impl RoomInner {
     /// The last `count` messages that it keeps.
     pub(in crate::hub) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
