@@ -124,7 +124,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         places.push(ListenerLine::of(&endpoint));
         server = (endpoint.add)(server, &shared);
     }
-    let bound = keeping::bound(server, &shared.hub).await?;
+    let bound = keeping::bound(server, &shared.hub, kept.as_ref()).await?;
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();

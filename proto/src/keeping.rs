@@ -10,6 +10,13 @@ const SECRET_BYTES: usize = 16;
 #[derive(Clone, Copy)]
 pub struct NameSecret([u8; SECRET_BYTES]);
 
+impl NameSecret {
+    /// Its digits, for another node that keeps a name by it. Nobody else is to see them.
+    pub fn digits(self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 impl PartialEq for NameSecret {
     /// Takes the same time wherever two differ, so that nobody can find one out byte by byte.
     fn eq(&self, other: &Self) -> bool {

@@ -1,28 +1,44 @@
-//! The nodes that share rooms, as each knows of the others: who has how many members where.
+//! The nodes that share rooms, as each knows of the others: who has how many members where, and whose a name is.
 //!
 //! The order of messages is none of its business: that is made by the [log](crate::log). Nothing here is kept beyond the process.
 
+mod asking;
 mod bus;
 #[cfg(test)]
+mod claims;
+mod guests;
+mod hubside;
+mod keeping;
+#[cfg(test)]
 mod model;
+mod names;
 mod serving;
 mod table;
 mod words;
 
-pub use crate::hub::elsewhere::Elsewhere;
-pub use bus::{Bus, BusEvents, NodeId};
+pub use crate::hub::elsewhere::{
+    Elsewhere, FromElsewhere, NameProof, NamesElsewhere, NotClaimed, NotTold, PeopleElsewhere, Unanswered,
+};
+pub use bus::{AskError, Bus, BusAnswer, BusEvents, NodeId, NodeRecord, NodeRecords, PutError, RecordsAway, ReplyTo};
 
 use crate::Hub;
+use crate::hub::elsewhere::HubHere;
 use bytes::Bytes;
+use guests::Guests;
+use keeping::NameKeeping;
+use names::NameRecords;
 use parking_lot::Mutex;
 use serving::NodeTask;
-use std::sync::{Arc, OnceLock};
-use switchboard_proto::{RoomName, RoomSummary};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use switchboard_proto::RoomName;
 use table::NodeTable;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Bytes of what was heard and waits to be looked at, and what each word takes beside them. What comes beyond it is dropped.
 const HEARD_BYTES: usize = 16 << 20;
@@ -31,7 +47,7 @@ const BESIDE: usize = 128;
 /// This node's part in a cluster. Dropping it ends that: the others hear no more of it.
 pub struct Cluster {
     shared: Arc<Shared>,
-    task: OnceLock<AbortHandle>,
+    tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 /// What a node knows of the others.
@@ -42,6 +58,10 @@ pub struct ClusterMetrics {
     pub nodes: usize,
     /// Rooms that they have and this one has not.
     pub rooms_elsewhere: usize,
+    /// Names that this node has records of, guests' left out.
+    pub names: usize,
+    /// Whether it gives names.
+    pub is_naming: bool,
 }
 
 struct Shared {
@@ -51,17 +71,32 @@ struct Shared {
     /// Rooms of this node of which the others are to be told.
     changed: Mutex<Vec<RoomName>>,
     heard: Heard,
+    names: NameRecords,
+    guests: Guests,
+    /// There is something to do about names.
+    kept: Notify,
+    /// The connection was lost since the lease was looked at.
+    is_anew: AtomicBool,
+    /// Names are given.
+    is_ready: CancellationToken,
+    /// Claims under way.
+    claims: TaskTracker,
+    serves: OnceLock<(HubHere, Handle)>,
+    me: Weak<Shared>,
 }
+
+/// And who waits for an answer, if anybody does.
+type HeardWord = (Bytes, Option<ReplyTo>);
 
 #[derive(Default)]
 struct Heard {
     /// With their bytes.
-    words: Mutex<(Vec<Bytes>, usize)>,
+    words: Mutex<(Vec<HeardWord>, usize)>,
     said: Notify,
 }
 
 impl Heard {
-    fn take(&self) -> Vec<Bytes> {
+    fn take(&self) -> Vec<HeardWord> {
         std::mem::take(&mut *self.words.lock()).0
     }
 }
@@ -74,9 +109,26 @@ impl Cluster {
     pub fn new(bus: Arc<dyn Bus>) -> Self {
         let Ok(own) = getrandom::u64().map(NodeId) else { panic!("the system gives no random numbers") };
         let (changed, heard) = Default::default();
-        let shared = Arc::new(Shared { own, bus, table: Mutex::new(NodeTable::new(own)), changed, heard });
+        let names = NameRecords::new(own, Arc::clone(&bus));
+        let (guests, kept, is_anew, is_ready, claims, serves) = Default::default();
+        let table = Mutex::new(NodeTable::new(own));
+        let shared = Arc::new_cyclic(|me| Shared {
+            own,
+            bus,
+            table,
+            changed,
+            heard,
+            names,
+            guests,
+            kept,
+            is_anew,
+            is_ready,
+            claims,
+            serves,
+            me: Weak::clone(me),
+        });
         shared.bus.watch(own, Arc::clone(&shared) as _);
-        Self { shared, task: OnceLock::new() }
+        Self { shared, tasks: OnceLock::new() }
     }
 
     /// This node, as the others know it.
@@ -91,18 +143,27 @@ impl Cluster {
 
     /// Speaks for the rooms of `hub` from now on, on a task of `runtime`. Called once.
     pub fn serve(&self, hub: &Hub, runtime: &Handle) {
-        let serving = NodeTask { shared: Arc::clone(&self.shared), hub: hub.here(), began: Instant::now() };
-        let task = runtime.spawn(serving.run());
-        if let Err(second) = self.task.set(task.abort_handle()) {
-            second.abort();
+        if self.shared.serves.set((hub.here(), runtime.clone())).is_err() {
+            return;
         }
+        let serving = NodeTask { shared: Arc::clone(&self.shared), hub: hub.here(), began: Instant::now() };
+        let keeping = NameKeeping { shared: Arc::clone(&self.shared), hub: hub.here() };
+        let tasks = [runtime.spawn(serving.run()).abort_handle(), runtime.spawn(keeping.run()).abort_handle()];
+        // It was not set before.
+        let _ = self.tasks.set(tasks);
+    }
+
+    /// Waits until it gives names: guests have theirs of what it has got.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) {
+        self.shared.is_ready.cancelled().await;
     }
 
     /// Tells the others that this node ends, so that they need not wait for its beats.
     pub fn leave(&self) {
-        if let Some(task) = self.task.get() {
-            task.abort();
-        }
+        self.end();
         let bye = self.shared.table.lock().bye();
         self.shared.bus.tell_all(bye);
     }
@@ -110,52 +171,43 @@ impl Cluster {
     /// What it knows of the others now.
     pub fn metrics(&self) -> ClusterMetrics {
         let table = self.shared.table.lock();
-        ClusterMetrics { nodes: table.peers(), rooms_elsewhere: table.only_there() }
+        ClusterMetrics {
+            nodes: table.peers(),
+            rooms_elsewhere: table.only_there(),
+            names: self.shared.names.count(),
+            is_naming: self.shared.names.is_leased(),
+        }
+    }
+
+    fn end(&self) {
+        self.tasks.get().into_iter().flatten().for_each(AbortHandle::abort);
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get() {
-            task.abort();
-        }
+        self.end();
     }
 }
 
 impl BusEvents for Shared {
-    fn told(&self, word: Bytes) {
+    fn told(&self, word: Bytes, asker: Option<ReplyTo>) {
         let mut words = self.heard.words.lock();
         let bytes = word.len() + BESIDE;
-        if word.len() > words::WORD_BYTES || words.1 + bytes > HEARD_BYTES {
+        let most = if asker.is_some() { asking::QUESTION_BYTES } else { words::WORD_BYTES };
+        if word.len() > most || words.1 + bytes > HEARD_BYTES {
             return;
         }
         words.1 += bytes;
-        words.0.push(word);
+        words.0.push((word, asker));
         drop(words);
         self.heard.said.notify_one();
     }
-}
 
-impl Elsewhere for Shared {
-    fn members(&self, room: &RoomName) -> Option<usize> {
-        self.table.lock().members(room)
-    }
-
-    fn rooms(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomSummary> {
-        self.table.lock().behind(after, limit)
-    }
-
-    fn count(&self) -> usize {
-        self.table.lock().only_there()
-    }
-
-    fn changed(&self, room: &RoomName) {
-        let mut changed = self.changed.lock();
-        changed.push(room.clone());
-        if changed.len() == 1 {
-            drop(changed);
-            self.heard.said.notify_one();
-        }
+    fn reconnected(&self) {
+        // Relaxed: whoever is woken by it looks behind that.
+        self.is_anew.store(true, Ordering::Relaxed);
+        self.kept.notify_one();
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 pub(crate) mod building;
+mod claiming;
 pub(crate) mod counts;
 mod deliver;
 pub(crate) mod door;
@@ -14,6 +15,7 @@ mod durable;
 pub(crate) mod elsewhere;
 pub(crate) mod encoding;
 mod fanout;
+mod faraway;
 mod history;
 mod holding;
 mod inbox;

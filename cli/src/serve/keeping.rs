@@ -19,6 +19,9 @@ use tracing::{error, warn};
 /// Rooms that are looked at together, of those that are there from the start.
 const ROOMS_AT_ONCE: usize = 100;
 
+/// How long a start waits for names of its own to give.
+const NAMES_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What rooms are kept in, if they are.
 pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> {
     if !config.cluster.servers.value.is_empty() {
@@ -88,10 +91,20 @@ pub(super) fn hub(config: &Config, policy: Option<Arc<FilePolicy>>, kept: Option
 }
 
 /// Listens, and waits for what other nodes have published in the rooms that are there from the start.
-pub(super) async fn bound(server: Server, hub: &Hub) -> Result<Bound, NotStarted> {
+pub(super) async fn bound(server: Server, hub: &Hub, kept: Option<&KeptIn>) -> Result<Bound, NotStarted> {
     let bound = server.bind().await.map_err(NotStarted::Bind)?;
+    names_are_given(kept).await;
     rooms_are_there(hub).await;
     Ok(bound)
+}
+
+/// Waits until this node may give names, though not for long: without, guests have high numbers.
+async fn names_are_given(kept: Option<&KeptIn>) {
+    if let Some(nodes) = kept.and_then(KeptIn::nodes)
+        && tokio::time::timeout(NAMES_PATIENCE, nodes.ready()).await.is_err()
+    {
+        warn!("names cannot be given yet: the nats-server does not keep them");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody asks: these rooms are the program's own")]
@@ -99,7 +112,6 @@ async fn rooms_are_there(hub: &Hub) {
     if !hub.is_shared() {
         return;
     }
-    warn!("rooms are shared with other nodes; names, /who and /msg are of this node alone");
     let mut behind = None;
     loop {
         let list = hub.rooms(behind.as_ref(), ROOMS_AT_ONCE);

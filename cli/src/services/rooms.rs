@@ -231,7 +231,7 @@ where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
-    if listener.admission.now() == Admission::Required {
+    if listener.admission.now() == Admission::Required || listener.hub.is_shared() {
         // Boxed, since it is over soon, and the member stays.
         return Serving::Arriving { arriving: Box::pin(arrive(conn, Arc::clone(listener))), serve: Member::serve };
     }

@@ -1,9 +1,12 @@
 //! The task that speaks for a node: beats, tells what has changed in its rooms, and hears what the others tell.
 
 use super::Shared;
+use super::asking::{self, NodeQuestion};
+use super::bus::ReplyTo;
 use super::table::{BEAT, Effects};
 use super::words::RoomCount;
 use crate::hub::elsewhere::{HubHere, RoomNews};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::RoomName;
@@ -25,7 +28,11 @@ impl NodeTask {
     pub(super) async fn run(self) {
         let (mut beat_at, mut news_at) = (self.began, self.began);
         loop {
-            for word in self.shared.heard.take() {
+            for (word, asker) in self.shared.heard.take() {
+                if let Some(asker) = asker {
+                    self.answer(&word, asker);
+                    continue;
+                }
                 let outcome = self.shared.table.lock().hear(&word, self.began.elapsed());
                 self.follow(outcome).await;
             }
@@ -74,6 +81,21 @@ impl NodeTask {
             Some((members, news)) => ((room, Some(u32::try_from(members).unwrap_or(u32::MAX))), news),
             None => ((room, None), RoomNews::default()),
         }
+    }
+
+    /// Answers what another node has asked; what cannot be understood is not answered.
+    fn answer(&self, word: &Bytes, asker: ReplyTo) {
+        let told = match NodeQuestion::read(word) {
+            Some(NodeQuestion::Tell { to, from, text }) => self.hub.tell(&to, from, text),
+            Some(NodeQuestion::Who { room, most }) => asking::names(&self.hub.members(&room, most)),
+            Some(NodeQuestion::Yield { name, proof }) => {
+                let is_free = self.hub.yields(&name, &proof);
+                self.shared.kept.notify_one();
+                Bytes::from_static(if is_free { b"yes" } else { b"no" })
+            }
+            None => return,
+        };
+        self.shared.bus.answer(&asker, told);
     }
 
     async fn follow(&self, Effects { said, changes }: Effects) {

@@ -99,6 +99,14 @@ impl NodeTable {
         self.rooms.get(room).filter(|room| !room.there.is_empty()).map(Room::members)
     }
 
+    /// Other nodes that have members in a room, in order.
+    pub(super) fn nodes_of(&self, room: &RoomName) -> Vec<NodeId> {
+        let there = self.rooms.get(room).map(|room| &room.there[..]).unwrap_or_default();
+        let mut nodes: Vec<_> = there.iter().filter(|(_, members)| *members > 0).map(|(node, _)| *node).collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
     pub(super) fn only_there(&self) -> usize {
         self.only_there
     }

@@ -362,6 +362,11 @@ pub(super) fn tell(session: &SessionInner, to: &UserName, text: Bytes) -> Result
     session.send(Pass(()), to, text)
 }
 
+/// Sends `text` to whoever is called `to` from a session of another node, which has found out that it may.
+pub(super) fn pass_on(session: &SessionInner, to: &UserName, text: Bytes) -> Result<(), TellError> {
+    session.send(Pass(()), to, text)
+}
+
 /// Members past the first so many.
 pub(super) struct Members<'a> {
     pub(super) room: &'a RoomInner,

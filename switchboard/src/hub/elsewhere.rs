@@ -4,12 +4,17 @@
 
 use super::room::{PresenceNotices, Room, RoomInner, RoomState};
 use super::{Hub, HubInner};
+use bytes::Bytes;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use switchboard_proto::{Notice, RoomName, RoomSummary, UserName};
+use switchboard_proto::{NameSecret, Notice, RoomName, RoomSummary, UserName};
 use tokio::time::Instant;
 
+/// What comes of a question to other nodes.
+pub type FromElsewhere<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// The other nodes of a cluster, as a hub asks for them. Nothing here waits, and nothing of the hub is called back within a call.
-pub trait Elsewhere: Send + Sync + 'static {
+pub trait Elsewhere: NamesElsewhere + PeopleElsewhere {
     /// How many members the room has on other nodes; `None` if none of them has it.
     fn members(&self, room: &RoomName) -> Option<usize>;
 
@@ -22,6 +27,81 @@ pub trait Elsewhere: Send + Sync + 'static {
     /// Who is in a room of this node, or that there is such a room, has changed: other nodes are to be told.
     fn changed(&self, room: &RoomName);
 }
+
+/// Whose names are, among all nodes. A name that is claimed is this node's until it is released.
+pub trait NamesElsewhere: Send + Sync + 'static {
+    /// A number that no guest of any node has.
+    fn next_guest(&self) -> u64;
+
+    /// Whether the name is this node's.
+    fn holds(&self, name: &UserName) -> bool;
+
+    /// Makes the name this node's, and guards it: `proof` is shown to the node that has it, which may give it up for that. Dropping it gives the
+    /// name back.
+    fn claim(&self, name: UserName, proof: Option<NameProof>) -> FromElsewhere<Result<(), NotClaimed>>;
+
+    /// Whoever has claimed it has taken it, or not. Called once for each claim.
+    fn unguard(&self, name: &UserName);
+
+    /// Nobody on this node has it: it is given back, unless it is guarded.
+    fn release(&self, name: &UserName);
+
+    /// Whether another node has it.
+    fn has(&self, name: UserName) -> FromElsewhere<Result<bool, Unanswered>>;
+}
+
+/// Who is on other nodes.
+pub trait PeopleElsewhere: Send + Sync + 'static {
+    /// Says `text` to whoever is called `to` on another node, from somebody called `from`.
+    fn tell(&self, to: UserName, from: UserName, text: Bytes) -> FromElsewhere<Result<(), NotTold>>;
+
+    /// The names of at most `most` members of a room on each node that answers: those of nodes before this one in the order of all, and those behind.
+    fn who(&self, room: RoomName, most: usize) -> FromElsewhere<(Vec<UserName>, Vec<UserName>)>;
+}
+
+/// By what somebody shows that a name is its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameProof {
+    /// It is shown to be the principal of this name.
+    Principal(UserName),
+    /// It knows what the name is kept by.
+    Secret(NameSecret),
+}
+
+/// Why a name was not claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotClaimed {
+    /// Somebody on another node has it.
+    #[error("somebody on another node has it")]
+    Taken,
+    /// It is not known whether anybody has it.
+    #[error("other nodes cannot be asked")]
+    Unavailable,
+}
+
+/// Why somebody on another node was not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotTold {
+    /// Nobody has that name.
+    #[error("nobody has that name")]
+    NoSuchMember,
+    /// It does not read what it is sent.
+    #[error("it does not read what it is sent")]
+    Full,
+    /// Its protocol cannot carry it.
+    #[error("it cannot be sent this")]
+    Uncarried,
+    /// Its node does not answer.
+    #[error("its node does not answer")]
+    Unavailable,
+}
+
+/// Other nodes, or their records, do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("other nodes cannot be asked")]
+pub struct Unanswered;
 
 /// What has changed in a room since its other nodes were last told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -144,11 +224,11 @@ impl RoomInner {
 pub(crate) struct HubHere(Weak<HubInner>);
 
 impl HubHere {
-    fn hub(&self) -> Option<Hub> {
+    pub(super) fn hub(&self) -> Option<Hub> {
         self.0.upgrade().map(Hub)
     }
 
-    fn room(&self, name: &RoomName) -> Option<Room> {
+    pub(super) fn room(&self, name: &RoomName) -> Option<Room> {
         self.hub()?.0.rooms.lock().get(name).cloned().map(Room)
     }
 

@@ -170,7 +170,7 @@ impl Membership {
     /// # Errors
     /// As for [`publish`](Self::publish); `session` needs the right.
     pub fn publish_as(&self, session: &Session, payload: impl AsRef<[u8]>) -> Result<Publication, PublishError> {
-        door::publish(Publisher::Through(self, session.inner()), &self.room, payload.as_ref())
+        door::publish(Publisher::Through(self, &session.0), &self.room, payload.as_ref())
     }
 
     /// Whether it has all of these rights here now. Without a policy it has every right.

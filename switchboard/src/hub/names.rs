@@ -183,6 +183,11 @@ impl Names {
         }
     }
 
+    /// Whether a guest has one of these numbers.
+    pub(super) fn has_guests(&self, from: u64, to: u64) -> bool {
+        self.guests.entries_behind(from.checked_sub(1)).next().is_some_and(|(number, _)| number < to)
+    }
+
     pub(super) fn enter_guest(&mut self, number: u64, session: Arc<SessionInner>) {
         self.guests.insert(number, session);
     }

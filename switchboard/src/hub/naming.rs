@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use switchboard_proto::{NameSecret, UserName};
 
 /// How many numbers to try after a name, where lower ones belong to principals of their own.
-const NUMBERS_TRIED: usize = 64;
+pub(super) const NUMBERS_TRIED: usize = 64;
 
 /// Why a session may take a name that another one has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,10 @@ impl Hub {
         if session.name().is_of(owner) && self.may_be_called(session, &session.name()) {
             return None;
         }
+        if self.elsewhere().is_some() && session.is_entered() {
+            // It is claimed before it is taken.
+            return None;
+        }
         if !session.is_entered() {
             // In addition to those that have a connection.
             return self.take(session, owner, None, TakenFrom::Itself).ok();
@@ -74,6 +78,11 @@ impl Hub {
                 Err(_) => self.0.names.lock().give_back(Some(name)),
             }
         }
+    }
+
+    /// Gives `session` a name of its principal's that is this node's. Returns its name until now.
+    pub(super) fn take_as_shown(&self, session: &Arc<SessionInner>, name: &UserName) -> Option<UserName> {
+        self.take(session, name, None, TakenFrom::Usurper).ok()
     }
 
     /// Takes from `session` a name that the policy no longer lets it have. It gets one of its principal's, or is a guest again, and is told
@@ -108,6 +117,9 @@ impl Hub {
         by: TakenFrom,
     ) -> Result<UserName, NameRefused> {
         loop {
+            if session.is_entered() && !to.is_reserved() && !self.0.may_be_given(to) {
+                return Err(NameRefused::Unavailable(to.clone()));
+            }
             let holder = self.0.called(to).filter(|holder| !Arc::ptr_eq(holder, session));
             let mut other = None;
             if let Some(holder) = &holder {
@@ -120,6 +132,7 @@ impl Hub {
                 self.0.names.lock().give_back(other);
                 continue;
             };
+            self.0.give_up(&taken.from);
             if let Some((displaced, from)) = taken.displaced {
                 displaced.displaced(session, &from);
                 door::check_standing(&displaced);
@@ -162,6 +175,9 @@ impl Hub {
         if is_left && self.may_be_called(holder, &left) {
             return Some(left);
         }
+        if self.elsewhere().is_some() {
+            return None;
+        }
         self.numbered(holder, owner)
     }
 
@@ -190,6 +206,9 @@ impl HubInner {
         other: Option<&UserName>,
     ) -> Option<Taken> {
         let mut names = self.names.lock();
+        if session.is_entered() && !to.is_reserved() && !self.may_be_given(to) {
+            return None;
+        }
         let found = names.get(to).filter(|found| !Arc::ptr_eq(found, session));
         if found.map(Arc::as_ptr) != holder.map(Arc::as_ptr) {
             return None;
@@ -215,7 +234,7 @@ impl HubInner {
     }
 
     /// Makes `session` a guest, unless its name is no longer `name`.
-    fn make_guest(&self, session: &Arc<SessionInner>, name: &UserName) -> Option<UserName> {
+    pub(super) fn make_guest(&self, session: &Arc<SessionInner>, name: &UserName) -> Option<UserName> {
         let mut names = self.names.lock();
         if !names.get(name).is_some_and(|found| Arc::ptr_eq(found, session)) {
             return None;
@@ -223,11 +242,16 @@ impl HubInner {
         names.remove(name);
         let guest = UserName::guest(self.next_guest());
         names.insert(guest.clone(), Arc::clone(session));
+        drop(names);
+        self.give_up(name);
         Some(session.take_name(guest))
     }
 
     /// A number that no guest has had.
     pub(super) fn next_guest(&self) -> u64 {
+        if let Some(elsewhere) = self.holding.elsewhere.get() {
+            return elsewhere.next_guest();
+        }
         // Relaxed: only uniqueness matters. Nobody can take a guest's name.
         self.next_guest.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -240,5 +264,7 @@ impl HubInner {
         if names.get(&name).is_some_and(|found| Arc::ptr_eq(found, session)) {
             names.remove(&name);
         }
+        drop(names);
+        self.give_up(&name);
     }
 }

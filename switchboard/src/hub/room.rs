@@ -417,21 +417,6 @@ impl RoomState {
         let known = self.workers.iter().find(|worker| std::ptr::eq(Arc::as_ptr(&worker.tick), tick));
         known.map_or_else(|| Inbox::of(tick), |worker| Arc::clone(&worker.inbox))
     }
-
-    /// Members of this node.
-    pub(super) fn members_here(&self) -> usize {
-        self.named.len() + self.unnamed
-    }
-
-    /// Members of all nodes.
-    pub(super) fn member_count(&self) -> usize {
-        let abroad = self.durable.as_ref().and_then(|durable| durable.sharing.as_ref());
-        self.members_here() + abroad.map_or(0, |sharing| sharing.abroad.members)
-    }
-
-    pub(super) fn options(&self) -> &RoomOptions {
-        &self.options
-    }
 }
 
 impl Drop for RoomInner {

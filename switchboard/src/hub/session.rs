@@ -36,6 +36,9 @@ pub enum NameRefused {
     /// a credential.
     #[error("name {0} is reserved")]
     Reserved(UserName),
+    /// Nobody can say now whether somebody on another node has it.
+    #[error("it is not known now whether name {0} is taken")]
+    Unavailable(UserName),
 }
 
 /// Why a private message was not sent.
@@ -55,6 +58,9 @@ pub enum TellError {
     /// holds a line end; or it has an encoding of its own, which cannot express it.
     #[error("{0} can only be sent a single line")]
     Uncarried(UserName),
+    /// The node that the recipient is on does not answer: it may have been told or not.
+    #[error("the node of {0} does not answer now")]
+    Unavailable(UserName),
 }
 
 /// A participant in rooms, until it is dropped: a connection ([`Hub::enter`]), or somebody without one
@@ -62,7 +68,7 @@ pub enum TellError {
 ///
 /// Everything it does in rooms goes through this, in the same way on every transport. A connection has its name as long
 /// as it has a session; memberships made by the session keep the name.
-pub struct Session(Arc<SessionInner>);
+pub struct Session(pub(super) Arc<SessionInner>);
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -395,10 +401,6 @@ impl Session {
     /// As for [`rename`](Self::rename); also if somebody has it with another secret, or without one.
     pub fn rename_by(&self, to: UserName, secret: NameSecret) -> Result<UserName, NameRefused> {
         self.0.hub.rename(&self.0, &to, Some(secret))
-    }
-
-    pub(super) fn inner(&self) -> &SessionInner {
-        &self.0
     }
 
     /// Changes the format of memberships made from now on, unless it has an encoding of its own. To change an existing

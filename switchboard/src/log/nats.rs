@@ -9,6 +9,7 @@ mod bus;
 mod credentials;
 mod engine;
 mod link;
+mod records;
 mod servers;
 mod shared;
 mod stream;
@@ -217,6 +218,7 @@ impl NatsEngine {
         let until = Instant::now() + OPEN_TIME;
         engine.connected(until).await?;
         engine.prepare(until).await?;
+        engine.prepare_records(until).await?;
         Ok(engine)
     }
 
@@ -253,6 +255,28 @@ impl NatsEngine {
                 Err(reason) => reason,
             };
             // A cluster that is starting has no leader yet.
+            if Instant::now() + AGAIN >= until {
+                return Err(NatsError::Stream { reason: reason.to_string() });
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// The same of the stream that has names.
+    async fn prepare_records(&self, until: Instant) -> Result<(), NatsError> {
+        loop {
+            let profile = self.shared.options.profile;
+            let reason = match records::stream(&self.shared).await {
+                Ok(info) => {
+                    let differences = records::differences(&info, profile);
+                    return if differences.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(NatsError::Differs { profile, differences })
+                    };
+                }
+                Err(reason) => reason,
+            };
             if Instant::now() + AGAIN >= until {
                 return Err(NatsError::Stream { reason: reason.to_string() });
             }

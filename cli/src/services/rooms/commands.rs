@@ -54,13 +54,9 @@ impl<C: Codec> Member<C> {
         let reply = match command {
             Command::Join { room, since, cookie: _ } => self.join(&room, since)?,
             Command::Leave { room } => self.leave(room.as_ref())?,
-            Command::Name { name, secret } => self.rename(name, secret)?,
-            Command::Who { room } => return self.who(room.as_ref()).map(Answer::List),
+            // Other nodes may have to be asked; nobody comes here with these.
+            Command::Name { .. } | Command::Who { .. } | Command::Msg { .. } => return Err(no_room()),
             Command::Rooms => unreachable!("it gives way to others while it looks"),
-            Command::Msg { to, text } => {
-                self.session.tell(&to, text).map_err(untold)?;
-                return Ok(Answer::Nothing);
-            }
             Command::History { count } => return self.history(count),
             Command::Format(format) => self.reform(format),
             Command::Auth(_) => unreachable!("it waits for an answer"),
@@ -72,6 +68,19 @@ impl<C: Codec> Member<C> {
             Command::Pub { .. } => unreachable!("it is published like text"),
         };
         Ok(Answer::Reply(reply))
+    }
+
+    /// Does what other nodes may have to be asked for.
+    pub(super) async fn ask_around(&mut self, command: Command) -> Result<Answer, Failure> {
+        match command {
+            Command::Name { name, secret } => self.rename(name, secret).await.map(Answer::Reply),
+            Command::Who { room } => self.who(room.as_ref()).await.map(Answer::List),
+            Command::Msg { to, text } => {
+                self.session.tell_anywhere(&to, text).await.map_err(untold)?;
+                Ok(Answer::Nothing)
+            }
+            other => self.command(other),
+        }
     }
 
     /// The rooms that it may join.
@@ -124,21 +133,17 @@ impl<C: Codec> Member<C> {
         Ok(Reply::Left { room: seat.room().name().clone(), current })
     }
 
-    fn rename(&mut self, name: UserName, secret: Option<NameSecret>) -> Result<Reply, Failure> {
+    async fn rename(&mut self, name: UserName, secret: Option<NameSecret>) -> Result<Reply, Failure> {
         self.listener.may_be_called(&self.session.principal(), &name)?;
         self.change()?;
-        let renamed = match secret {
-            None => self.session.rename(name.clone()),
-            Some(secret) => self.session.rename_by(name.clone(), secret),
-        };
-        let before = renamed.map_err(misnamed)?;
+        let before = self.session.rename_anywhere(name.clone(), secret).await.map_err(misnamed)?;
         for seat in self.seats.all() {
             seat.renamed(before.clone());
         }
         Ok(Reply::Named { name })
     }
 
-    fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
+    async fn who(&self, name: Option<&RoomName>) -> Result<Reply, Failure> {
         let room = match name {
             Some(name) => {
                 self.listener.may(&self.session.principal(), name, Rights::PRESENCE)?;
@@ -148,7 +153,7 @@ impl<C: Codec> Member<C> {
             }
             None => self.current()?.room().clone(),
         };
-        let members = self.session.members(&room, 0, LISTED).map_err(refused)?;
+        let members = self.session.members_anywhere(&room, 0, LISTED).await.map_err(refused)?;
         // Some may have left meanwhile.
         let total = room.member_count().max(members.len());
         Ok(Reply::Who { room: room.name().clone(), members, total })
@@ -254,6 +259,7 @@ pub(super) fn unpublished(error: PublishError) -> Failure {
 pub(super) fn misnamed(error: NameRefused) -> Failure {
     let code = match &error {
         NameRefused::Reserved(_) => ErrorCode::NameReserved,
+        NameRefused::Unavailable(_) => ErrorCode::Unavailable,
         _ => ErrorCode::NameTaken,
     };
     Failure::new(code, error.to_string())
@@ -284,6 +290,7 @@ fn untold(error: TellError) -> Failure {
         TellError::NoSuchMember(_) => ErrorCode::NoSuchMember,
         TellError::NotAllowed(_) => ErrorCode::NotAllowed,
         TellError::Uncarried(_) => ErrorCode::BadArgument,
+        TellError::Unavailable(_) => ErrorCode::Unavailable,
         _ => ErrorCode::RateLimited,
     };
     Failure::new(code, error.to_string())

@@ -209,12 +209,21 @@ pub(super) fn is_nobody(who: &Principal) -> bool {
     who.is_anonymous() && who.credential().is_none()
 }
 
-/// Takes a connection in that has to present a token first, or nobody. Nothing is made for it until then.
+/// Takes a connection in that has to present a token first, or nobody: nothing is made for it until then. Or one whose name other nodes may have
+/// to be asked for.
 pub(super) async fn arrive<C>(mut conn: Connection<C>, listener: Arc<Listener>) -> Result<Option<Box<Member<C>>>>
 where
     C: Codec,
     C::Frame: From<Bytes> + Into<Bytes>,
 {
+    if listener.admission.now() != Admission::Required {
+        let options = listener.options;
+        let mut member = Box::new(Member::enter(conn, listener, options));
+        if member.be_admitted_anywhere().await.is_ok() {
+            member.take_first_seat();
+        }
+        return Ok(Some(member));
+    }
     // What came before, as a handshake does, is part of it.
     let patience = PATIENCE.saturating_sub(conn.info().age);
     let format = listener.options.format;
@@ -353,11 +362,24 @@ where
 {
     /// Is who its listener knows it to be.
     pub(super) fn be_admitted(&mut self) -> Result<(), Failure> {
-        let known = self.listener.known(|| self.conn.tls(), || self.conn.unix_user(), || self.conn.claimant());
-        if let Some(principal) = known.inspect_err(|_| self.first_seat = FirstSeat::TurnedAway)? {
-            self.session.authorize(Arc::new(principal));
+        if let Some(principal) = self.known()? {
+            self.session.authorize(principal);
         }
         Ok(())
+    }
+
+    /// The same, where other nodes may have its name.
+    async fn be_admitted_anywhere(&mut self) -> Result<(), Failure> {
+        if let Some(principal) = self.known()? {
+            self.session.authorize_anywhere(principal).await;
+        }
+        Ok(())
+    }
+
+    fn known(&mut self) -> Result<Option<Arc<Principal>>, Failure> {
+        let known = self.listener.known(|| self.conn.tls(), || self.conn.unix_user(), || self.conn.claimant());
+        let known = known.inspect_err(|_| self.first_seat = FirstSeat::TurnedAway)?;
+        Ok(known.map(Arc::new))
     }
 
     /// Tells whoever comes with a certificate that names nobody here, and ends it: that is no anonymous visitor.
@@ -369,7 +391,7 @@ where
     /// Is whose token it has shown, and is told so.
     pub(super) async fn admit(&mut self, principal: Arc<Principal>) -> Result {
         let reply = authorized(&principal);
-        self.session.authorize(principal);
+        self.session.authorize_anywhere(principal).await;
         Ok(self.reply(&reply).await?)
     }
 
@@ -404,7 +426,7 @@ where
             return Err(Failure::new(ErrorCode::NotAuthorized, format!("you are {name}; connect anew to be another")));
         }
         let reply = authorized(&principal);
-        if let Some(before) = self.session.authorize(principal) {
+        if let Some(before) = self.session.authorize_anywhere(principal).await {
             for seat in self.seats.all() {
                 seat.renamed(before.clone());
             }

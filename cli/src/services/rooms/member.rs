@@ -107,9 +107,9 @@ where
     }
 
     /// Takes a name, before others know it by the one that it has.
-    pub(super) fn take_name(&self, name: UserName) -> Result<(), Failure> {
+    pub(super) async fn take_name(&self, name: UserName) -> Result<(), Failure> {
         self.listener.may_be_called(&self.session.principal(), &name)?;
-        let renamed = self.session.rename(name).map(drop);
+        let renamed = self.session.rename_anywhere(name, None).await.map(drop);
         renamed.map_err(misnamed)
     }
 
@@ -271,7 +271,10 @@ where
         let Some(frame) = self.conn.recv().await? else { return Ok(ControlFlow::Break(())) };
         let frame = unmarked(trimmed(frame.into()));
         let frame = if self.commands && Signed::is_one(&frame) {
-            Signed::parse(&frame).and_then(|signed| self.be_signer(signed))
+            match Signed::parse(&frame) {
+                Some(signed) => self.be_signer(signed).await,
+                None => None,
+            }
         } else {
             Some(frame)
         };
@@ -322,7 +325,11 @@ where
                     writable.await;
                 }
                 let may = self.is_there(&input).await.and(self.begin_listing(&input).await);
-                may.and_then(|()| self.answer(input))
+                match (may, input) {
+                    (Err(failure), _) => Err(failure),
+                    (Ok(()), Input::Command(command)) if asks_around(&command) => self.ask_around(command).await,
+                    (Ok(()), input) => self.answer(input),
+                }
             }
             Err(failure) => Err(failure),
         };
@@ -348,9 +355,9 @@ where
     }
 
     /// Is whoever has signed what it came with, if that counts; then this is what it says.
-    fn be_signer(&mut self, signed: Signed) -> Option<Bytes> {
+    async fn be_signer(&mut self, signed: Signed) -> Option<Bytes> {
         let policy = self.listener.policy.as_ref()?;
-        self.session.authorize(policy.sender(&signed, self.conn.peer())?);
+        self.session.authorize_anywhere(policy.sender(&signed, self.conn.peer())?).await;
         Some(signed.command)
     }
 
@@ -360,7 +367,7 @@ where
         if let Some(signed) = Signed::parse(frame).filter(is_own) {
             // Nothing is signed twice over.
             let is_plain = !Signed::is_one(&signed.command);
-            return match self.be_signer(signed).filter(|_| is_plain) {
+            return match self.be_signer(signed).await.filter(|_| is_plain) {
                 Some(command) => Box::pin(self.handle_frame(command)).await,
                 None => Ok(ControlFlow::Continue(())),
             };
@@ -459,6 +466,11 @@ where
     fn ended(&self, frame: Bytes) -> Bytes {
         ended::<C>(self.session.format(), frame)
     }
+}
+
+/// Whether other nodes may have to be asked for it.
+fn asks_around(command: &Command) -> bool {
+    matches!(command, Command::Name { .. } | Command::Who { .. } | Command::Msg { .. })
 }
 
 /// A frame that tells something, with the end that a line has where nothing else gives it one.

@@ -197,12 +197,14 @@ impl Web {
             Route::Asset(_) | Route::Options { .. } => unreachable!("answered whoever asks"),
             Route::Me => Ok(answer::reply(&asking::you(who)).into()),
             Route::Ticket => self.ticket(who, request.peer()),
-            Route::Publish { room, name } => self.publish(&room, &self.session(who, name)?, request).await,
+            Route::Publish { room, name } => {
+                self.publish(&room, &self.session_anywhere(who, name).await?, request).await
+            }
             Route::Rooms { after, limit } => {
                 let list = listing::rooms(&self.listener.hub, &session()?, after.as_ref(), limit).await;
                 Ok(rooms(list, limit, &account))
             }
-            Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account),
+            Route::Members { room, skip, limit } => members(&session()?, &room, skip, limit, &account).await,
             Route::Messages { room, span } => {
                 let session = session()?;
                 let room = if self.listener.hub.is_shared() {
@@ -296,7 +298,7 @@ async fn arrive(
     let mut member = Box::new(Member::enter(conn, Arc::clone(&listener), options));
     match (who, shown) {
         (_, Some(shown)) => member.admit(shown).await?,
-        (Some(who), None) if !is_nobody(&who) => _ = member.session.authorize(who),
+        (Some(who), None) if !is_nobody(&who) => _ = member.session.authorize_anywhere(who).await,
         _ => {}
     }
     // Told behind which message it begins, and by then what it may do there.
@@ -304,7 +306,10 @@ async fn arrive(
         SocketKind::Room(room) => listener.told_rights(&member.session.principal(), room),
         SocketKind::Grammar(_) => None,
     };
-    let named = name.map_or(Ok(()), |name| member.take_name(name));
+    let named = match name {
+        Some(name) => member.take_name(name).await,
+        None => Ok(()),
+    };
     if let Err(failure) = named {
         if !options.commands {
             // It would take part under another name than it wants.
@@ -360,7 +365,7 @@ fn rooms(list: RoomList, limit: usize, account: &Account) -> Response {
     listed(paged(&Reply::Rooms { rooms, total }, next), account)
 }
 
-fn members(
+async fn members(
     session: &Session,
     name: &RoomName,
     skip: usize,
@@ -368,7 +373,7 @@ fn members(
     account: &Account,
 ) -> Result<Response, Failure> {
     let room = find(session, name)?;
-    let members = session.members(&room, skip, limit).map_err(refused)?;
+    let members = session.members_anywhere(&room, skip, limit).await.map_err(refused)?;
     let end = skip + members.len();
     let next = (members.len() == limit).then(|| format!("/rooms/{name}/members?skip={end}&limit={limit}"));
     // Some may have left meanwhile.

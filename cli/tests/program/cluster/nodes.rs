@@ -6,6 +6,8 @@ use crate::process::{PATIENCE, Program, command, until};
 use nix::sys::signal::Signal;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 /// Somebody who types lines.
 struct Person(BufReader<TcpStream>);
@@ -74,4 +76,57 @@ fn members_of_all_nodes_are_counted_and_told_of_each_other() {
     assert!(ann.told(r#""event":"presence","room":"ops""#).contains(r#""left":1,"members":1"#));
     ann.types("/join ops");
     assert!(ann.told("you-joined").contains(r#""members":1"#));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "another process's time is real")]
+fn a_name_is_one_nodes_and_whoever_has_it_is_found_from_all() {
+    let Some(nats) = Nats::start("named") else { return };
+    let (one, two) = (nats.lines(), nats.lines());
+    let (mut ann, mut bob) = (Person::of(&one), Person::of(&two));
+    let secret = "00112233445566778899aabbccddeeff";
+    ann.types(&format!("/name ann secret={secret}"));
+    ann.told(r#""event":"named","name":"ann""#);
+    bob.types("/name Ann");
+    bob.told(r#""error":"name-taken""#);
+    bob.types("/name bob");
+    bob.told(r#""event":"named","name":"bob""#);
+    ann.types("/msg bob psst");
+    assert_eq!(bob.told("psst"), r#"{"event":"direct","from":"ann","text":"psst"}"#);
+    bob.types("/msg nobody hi");
+    bob.told(r#""error":"no-such-member""#);
+    // Guests have different numbers, and are found by them.
+    let (mut cid, mut dan) = (Person::of(&one), Person::of(&two));
+    let number = |person: &mut Person| {
+        person.types("/whoami");
+        let told = person.told("guest-");
+        told.split("guest-").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let (of_cid, of_dan) = (number(&mut cid), number(&mut dan));
+    assert_ne!(of_cid, of_dan);
+    cid.types(&format!("/msg guest-{of_dan} hello"));
+    dan.told(r#""text":"hello""#);
+    // Whoever knows what a name is kept by takes it over, also on another node.
+    cid.types(&format!("/msg guest-{of_dan} again"));
+    dan.told(r#""text":"again""#);
+    dan.types(&format!("/name ann secret={secret}"));
+    dan.told(r#""event":"named","name":"ann""#);
+    ann.told(r#""event":"named","name":"guest-"#);
+    ann.types("/join ops");
+    ann.told("you-joined");
+    dan.types("/join ops");
+    dan.told("you-joined");
+    dan.asks_until("/who ops", r#""event":"who""#, "guest-");
+    ann.asks_until("/who ops", r#""event":"who""#, r#""total":2"#);
+    ann.asks_until("/who ops", r#""event":"who""#, "\"ann\"");
+    // Of one that leaves it is free, and at the end of a lease those of a node that is killed.
+    bob.types("/quit");
+    cid.asks_until("/name bob", "name", r#""event":"named","name":"bob""#);
+    two.signal(Signal::SIGKILL);
+    until(|| {
+        // No faster than names may be taken.
+        thread::sleep(Duration::from_millis(300));
+        ann.types("/name ann");
+        ann.told("name").contains(r#""event":"named","name":"ann""#)
+    });
 }

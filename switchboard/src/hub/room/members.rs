@@ -1,6 +1,6 @@
 //! Who is in a room: each comes and goes at a point in the order of its messages, and the others are told.
 
-use super::{PresenceNotices, Reached, RoomInner, RoomState, Unjoined};
+use super::{PresenceNotices, Reached, RoomInner, RoomOptions, RoomState, Unjoined};
 use crate::hub::door::{EVERYTHING, Pass};
 use crate::hub::encoding::{MemberEncoding, Tells};
 use crate::hub::fanout::{Operation, Subscriber};
@@ -267,6 +267,21 @@ impl RoomInner {
 }
 
 impl RoomState {
+    /// Members of this node.
+    pub(in super::super) fn members_here(&self) -> usize {
+        self.named.len() + self.unnamed
+    }
+
+    /// Members of all nodes.
+    pub(in super::super) fn member_count(&self) -> usize {
+        let abroad = self.durable.as_ref().and_then(|durable| durable.sharing.as_ref());
+        self.members_here() + abroad.map_or(0, |sharing| sharing.abroad.members)
+    }
+
+    pub(in super::super) fn options(&self) -> &RoomOptions {
+        &self.options
+    }
+
     /// Whether it was removed where there is no policy.
     #[inline]
     pub(in super::super) fn has_removed(&self, member: MembershipId) -> bool {

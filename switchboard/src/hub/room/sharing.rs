@@ -68,6 +68,11 @@ impl RoomInner {
         }
     }
 
+    /// Whether other nodes may have members of it.
+    pub(in crate::hub) fn is_abroad(&self) -> bool {
+        self.state.lock().abroad().is_some()
+    }
+
     /// What tells that it is open, until it is.
     fn opening(&self) -> Option<OwnedNotified> {
         let mut state = self.state.lock();

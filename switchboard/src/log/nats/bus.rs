@@ -1,10 +1,13 @@
 //! What nodes say to each other, on subjects that no stream keeps: `sb.beat` is for all, `sb.n.NODE` for one.
 
 use super::NatsEngine;
+use super::asked::{Answers, Outcome};
 use super::shared::Shared;
-use crate::cluster::{Bus, BusEvents, NodeId};
+use super::wire::Received;
+use crate::cluster::{AskError, Bus, BusAnswer, BusEvents, NodeId, ReplyTo};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ALL: &str = "sb.beat";
 
@@ -37,13 +40,36 @@ impl Bus for NatsEngine {
     fn tell(&self, node: NodeId, word: Bytes) {
         self.shared.say(&one(node), "", &word);
     }
+
+    fn ask(&self, node: NodeId, word: Bytes, time: Duration, done: BusAnswer<Bytes, AskError>) {
+        let answered = move |outcome| {
+            done(match outcome {
+                Outcome::Answered(mut answers) => {
+                    answers.pop().map(|answer| answer.payload).ok_or(AskError::Unanswered)
+                }
+                Outcome::NobodyThere => Err(AskError::NobodyThere),
+                Outcome::Unanswered(_) => Err(AskError::Unanswered),
+            });
+        };
+        self.shared.ask(&one(node), "", &word, Answers::One, time, Box::new(answered));
+    }
+
+    fn answer(&self, to: &ReplyTo, word: Bytes) {
+        // It is written into a line as it is.
+        let is_subject = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>');
+        if let Ok(subject) = std::str::from_utf8(&to.0)
+            && to.0.iter().all(is_subject)
+        {
+            self.shared.say(subject, "", &word);
+        }
+    }
 }
 
 impl Shared {
     /// Somebody has said something to nodes.
-    pub(super) fn told(&self, word: Bytes) {
+    pub(super) fn told(&self, said: Received) {
         if let Some(voice) = self.voice.get() {
-            voice.events.told(word);
+            voice.events.told(said.payload, said.reply.map(ReplyTo));
         }
     }
 }

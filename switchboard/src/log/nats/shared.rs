@@ -251,6 +251,9 @@ impl Shared {
         // Relaxed: statistics, which guard no other memory.
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         self.progress.send_replace(Progress::There(standing));
+        if let Some(voice) = self.voice.get() {
+            voice.events.reconnected();
+        }
     }
 
     /// A server has not let this node in.
@@ -353,7 +356,7 @@ impl Shared {
             return;
         }
         if delivery.subscription >= NODES {
-            return self.told(delivery.payload);
+            return self.told(delivery);
         }
         let (Some(events), Some(room)) = (self.events.get(), subjects::room(&delivery.subject)) else { return };
         if !self.state.lock().followed.contains(&room) {

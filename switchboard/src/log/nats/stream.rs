@@ -34,14 +34,14 @@ pub enum NatsProfile {
 pub const NATS_PROFILES: [&str; 3] = ["memory", "file", "durable"];
 
 impl NatsProfile {
-    fn storage(self) -> &'static str {
+    pub(super) fn storage(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::File | Self::Durable => "file",
         }
     }
 
-    fn replicas(self) -> u64 {
+    pub(super) fn replicas(self) -> u64 {
         if self == Self::Durable { 3 } else { 1 }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Received {
     pub(super) subject: Bytes,
     /// The number of the subscription.
     pub(super) subscription: u64,
+    /// Where an answer goes, if one is wanted.
+    pub(super) reply: Option<Bytes>,
     /// With the line that they begin with; empty if there are none.
     pub(super) headers: Headers,
     pub(super) payload: Bytes,
@@ -150,11 +152,12 @@ fn message(input: &mut BytesMut, end: usize, has_headers: bool) -> Result<Option
         return Err(WireError::Foreign);
     }
     let subject = Bytes::copy_from_slice(words[0]);
+    let reply = (words.len() == 3 + lengths).then(|| Bytes::copy_from_slice(words[2]));
     // Copied: a slice would keep all that was read with it for as long as a room keeps the message.
     let mut body = Bytes::copy_from_slice(&input[end + 1..behind]);
     input.advance(behind + 2);
     let headers = Headers(body.split_to(of_headers));
-    Ok(Some(ServerLine::Message(Received { subject, subscription, headers, payload: body })))
+    Ok(Some(ServerLine::Message(Received { subject, subscription, reply, headers, payload: body })))
 }
 
 /// Writes that messages of `subject` are wanted, as number `subscription`.
@@ -209,6 +212,7 @@ mod tests {
         ServerLine::Message(Received {
             subject: Bytes::copy_from_slice(subject.as_bytes()),
             subscription,
+            reply: None,
             headers: Headers(headers.into()),
             payload: payload.into(),
         })

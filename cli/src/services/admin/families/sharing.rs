@@ -23,6 +23,12 @@ pub(super) static METRICS: &[Metric] = &[
     gauge("switchboard_cluster_rooms_elsewhere", &[], "Rooms that only other nodes have.", |seen, to| {
         seen.nodes.iter().for_each(|nodes| to.add(&[], nodes.rooms_elsewhere));
     }),
+    gauge("switchboard_cluster_names", &[], "Names that this node has claimed.", |seen, to| {
+        seen.nodes.iter().for_each(|nodes| to.add(&[], nodes.names));
+    }),
+    gauge("switchboard_cluster_naming", &[], "Whether this node gives names: 1.", |seen, to| {
+        seen.nodes.iter().for_each(|nodes| to.add(&[], u8::from(nodes.is_naming)));
+    }),
     counter("switchboard_cluster_connections_total", &[], "Connections made to nats-servers.", |seen, to| {
         seen.shared.iter().for_each(|shared| to.add(&[], shared.connections));
     }),

@@ -31,7 +31,7 @@ const STEPS: u32 = 8;
 
 pub(super) async fn serve(mut conn: Connection<Datagrams>, listener: Arc<GroupListener>) -> Result {
     let session = listener.hub.enter_as(&conn, listener.encoding.clone());
-    listener.name(&session);
+    listener.name(&session).await;
     let Some(seat) = join(&mut conn, &session, &listener).await? else { return Ok(()) };
     let mut quiet = Quiet::new(&listener);
     loop {
@@ -83,12 +83,17 @@ async fn join(
 
 impl GroupListener {
     /// Gives a group its name, or the next one that is free.
-    fn name(&self, session: &Session) {
+    async fn name(&self, session: &Session) {
         let name = self.options.name.as_ref().map_or(LAN, UserName::as_str);
         let numbered = (2..=MOST_NAMES).map(|number| format!("{name}-{number}"));
-        let mut names = std::iter::once(name.to_owned()).chain(numbered);
-        // A guest's name does, if none is free.
-        let _ = names.find(|name| UserName::parse(name).is_ok_and(|name| session.rename(name).is_ok()));
+        for name in std::iter::once(name.to_owned()).chain(numbered) {
+            // A guest's name does, if none is free.
+            if let Ok(name) = UserName::parse(&name)
+                && session.rename_anywhere(name, None).await.is_ok()
+            {
+                return;
+            }
+        }
     }
 
     fn publish(&self, conn: &Connection<Datagrams>, seat: &Membership, datagram: Bytes) {

@@ -44,6 +44,19 @@ impl Web {
         self.listener.admission.now() == Admission::Required && who.is_anonymous()
     }
 
+    /// As [`session`](Self::session), by a name that nobody has on another node.
+    pub(super) async fn session_anywhere(
+        &self,
+        who: &Arc<Principal>,
+        name: Option<UserName>,
+    ) -> Result<Session, Failure> {
+        let is_own = |name: &&UserName| who.name().is_some_and(|owner| name.is_of(owner));
+        if let Some(name) = name.as_ref().filter(|name| !is_own(name)) {
+            self.listener.hub.is_free_elsewhere(name).await.map_err(misnamed)?;
+        }
+        self.session(who, name)
+    }
+
     /// Whoever asks, without a connection in the hub.
     pub(super) fn session(&self, who: &Arc<Principal>, name: Option<UserName>) -> Result<Session, Failure> {
         let hub = &self.listener.hub;

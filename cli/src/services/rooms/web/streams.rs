@@ -123,7 +123,7 @@ where
     conn.send(Bytes::from(first.join(&b'\n'))).await?;
     let mut member = Box::new(Member::enter(conn, listener, MemberOptions { format, commands: false, echo: false }));
     if !is_nobody(&who) {
-        member.session.authorize(who);
+        member.session.authorize_anywhere(who).await;
     }
     // By a limit of no room at all, or because it may not be there any more: its format can tell of what is gone.
     if let Err(failure) = member.sit(&room, Some(since)) {
