@@ -104,13 +104,6 @@ impl RoomInner {
     }
 }
 
-impl RoomState {
-    /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
-    pub(super) fn is_deep(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.sharing.is_none())
-    }
-}
-
 impl Room {
     /// Forgets all messages that it has shown so far, in its [log](crate::log) too, for good: it begins at once. What is published meanwhile stays, numbers go
     /// on, and whoever resumes from before is told of a gap. Members that are being told the past may still get some of it. Gives the last message that is gone, or the point
