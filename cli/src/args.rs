@@ -154,6 +154,7 @@ Options of proxy
   send-proxy=v1|v2 begin with a PROXY header, which says whose it is (off)
   ca=FILE          whom upstreams that speak TLS have to be (the system's
                    authorities)
+  client=FILE      the certificate and key that they get if they ask for one
 
 Options of admin
   plain-text=accepted

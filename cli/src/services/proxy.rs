@@ -1,7 +1,7 @@
 //! Proxy: passes each connection on to one of several upstreams, byte for byte; and over UDP what each source sends.
 //!
 //! Options: `to` (URLs of upstreams, with commas between them), `weights` (1 each), `balance` (`least`), `connect` (3 s for each attempt), `check` (`off`),
-//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca`. On UDP: `to`, `weights`, `balance` and `idle` (30 s).
+//! `idle` (`off`), `half` (60 s), `max` (`off`), `queue` (128) and `wait` (1 s), `send-proxy` (`off`), and for upstreams that speak TLS `ca` and `client`. On UDP: `to`, `weights`, `balance` and `idle` (30 s).
 
 mod check;
 mod choice;
@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Datagrams, Handle, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
+use switchboard::{Certificates, Datagrams, Handle, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
 use switchboard_load::typed::{Place, Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
 use tokio::time::Instant;
 use tracing::{Level, debug, enabled};
@@ -130,7 +130,20 @@ fn upstreams(options: &mut Options, own: &Place) -> Vec<Upstream> {
         }
         None => None,
     };
+    let trust = identity(options, is_secure || urls.is_empty(), trust);
     urls.into_iter().map(|url| Upstream::new(url, trust.as_ref())).collect()
+}
+
+/// The same of a client that shows the certificate of `client` where it is asked for one.
+fn identity(options: &mut Options, is_secure: bool, trust: Option<Trust>) -> Option<Trust> {
+    let Some(path) = options.value("client", |path| Ok(path.to_owned())) else { return trust };
+    if !is_secure {
+        options.refuse("client", "is for upstreams that speak TLS, of which there is none");
+        return None;
+    }
+    let identity = Certificates::from_files([(&path, &path)]);
+    let identity = identity.map_err(|error| options.refuse("client", &error.to_string())).ok()?;
+    trust.map(|trust| trust.identity(&identity))
 }
 
 fn urls(options: &mut Options, schemes: &[Scheme], own: &Place) -> Vec<Url> {

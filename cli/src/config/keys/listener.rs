@@ -205,4 +205,6 @@ pub(super) static KEYS: &[Key] = &[
     ),
     listener("ca", Kind::Text, "", "proxy: PEM file of whom upstreams that speak TLS have to be; without: the system's authorities")
         .sample("\"/etc/switchboard/upstreams-ca.pem\""),
+    listener("client", Kind::Text, "", "proxy: PEM file with the certificate and key that upstreams get which ask for one")
+        .sample("\"/etc/switchboard/upstreams-client.pem\""),
 ];

@@ -52,4 +52,6 @@ pub(super) static KEYS: &[Key] = &[
     ),
     upstreams("ca", Kind::Text, "", "PEM file of whom upstreams that speak TLS have to be")
         .sample("\"/etc/switchboard/upstreams-ca.pem\""),
+    upstreams("client", Kind::Text, "", "PEM file with the certificate and key that upstreams get which ask for one")
+        .sample("\"/etc/switchboard/upstreams-client.pem\""),
 ];
