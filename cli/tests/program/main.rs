@@ -29,6 +29,7 @@ mod operating;
 mod packages;
 mod process;
 mod proxied;
+mod proxied_others;
 mod proxying;
 mod reloading;
 mod revoking;

@@ -9,17 +9,17 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 /// An address of this machine on which nobody listens.
-fn nowhere() -> String {
+pub(crate) fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
 
-fn url(program: &Program, listener: usize) -> &str {
+pub(crate) fn url(program: &Program, listener: usize) -> &str {
     &program.listeners[listener].url
 }
 
 /// Whether a connection is reset before anything is answered.
-fn is_reset(mut stream: TcpStream) -> bool {
+pub(crate) fn is_reset(mut stream: TcpStream) -> bool {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     stream.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
@@ -44,7 +44,7 @@ fn count(mut stream: TcpStream, number: usize) {
     }
 }
 
-fn proxied(upstreams: &str, options: &str) -> Program {
+pub(crate) fn proxied(upstreams: &str, options: &str) -> Program {
     Program::serve(&["-v", &format!("proxy=tcp://127.0.0.1:0?to={upstreams}{options}")])
 }
 
