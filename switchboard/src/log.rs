@@ -6,7 +6,6 @@ pub mod replica;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-#[cfg(feature = "sqlite")]
 pub(crate) use crate::hub::log::BESIDE;
 pub use crate::hub::log::{
     Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedMessage, SharedRoom, StoredRoom, Submission,

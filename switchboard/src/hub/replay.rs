@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use switchboard_proto::{CloseReason, Message, Notice, Output, RoomName};
+use switchboard_proto::{CloseReason, Message, MessageId, Notice, Output, RoomName};
 
 /// Bytes that are drawn at once: little is kept alive, and the room is locked for a moment only.
 const DRAWN_BYTES: usize = 16 << 10;
@@ -22,8 +22,8 @@ pub(crate) struct Replay {
     /// What the room kept when it was asked for, until the member's socket has had a first chance to take it: else a lively
     /// room would have turned it over before the next tick.
     held: VecDeque<Arc<Message>>,
-    /// The number of the last message that was drawn, or told to be lost.
-    after: u64,
+    /// The last message that was drawn, or told to be lost. Where another incarnation begins meanwhile, what is left of this one is a gap.
+    after: MessageId,
     until: u64,
     /// Where a log has what the room does not keep in memory.
     deep: Option<Deep>,
@@ -57,7 +57,7 @@ impl Missed {
 }
 
 impl Replay {
-    pub(crate) fn new(room: &Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: u64, until: u64) -> Self {
+    pub(crate) fn new(room: &Arc<RoomInner>, held: VecDeque<Arc<Message>>, after: MessageId, until: u64) -> Self {
         Self { room: Arc::downgrade(room), name: room.name.clone(), held, after, until, deep: None }
     }
 
@@ -79,7 +79,7 @@ impl Replay {
         {
             let Some(read) = asked.0.lock().take() else { return false };
             deep.asked = None;
-            let read = read.into_iter().filter(|message| (self.after + 1..=self.until).contains(&message.id.seq));
+            let read = read.into_iter().filter(|message| (self.after.seq + 1..=self.until).contains(&message.id.seq));
             self.held = read.collect();
             // What the log does not have any more either is gone.
             if self.held.is_empty() {
@@ -89,7 +89,7 @@ impl Replay {
         }
         let kept = room.draw(self.after, self.until, DRAWN_BYTES);
         if let Some(deep) = &mut self.deep
-            && kept.front().is_none_or(|first| first.id.seq > self.after + 1)
+            && kept.front().is_none_or(|first| first.id.seq > self.after.seq + 1)
         {
             let (asked, link) = (Arc::new(Asked::default()), Weak::clone(&deep.link));
             deep.asked = Some(Arc::clone(&asked));
@@ -107,12 +107,12 @@ impl Replay {
     }
 
     /// For who may read nothing of it: all is told to be lost.
-    pub(crate) fn of_nothing(room: &RoomName, after: u64, until: u64) -> Self {
+    pub(crate) fn of_nothing(room: &RoomName, after: MessageId, until: u64) -> Self {
         Self { room: Weak::new(), name: room.clone(), held: VecDeque::new(), after, until, deep: None }
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.after >= self.until
+        self.after.seq >= self.until
     }
 
     /// What it alone keeps alive, about. The messages count in the room's history, or in an inbox since they have left that:
@@ -141,19 +141,19 @@ impl Replay {
             }
             let message = self.held.pop_front();
             let next = message.as_ref().map_or(self.until + 1, |message| message.id.seq);
-            let lost = next - self.after - 1;
+            let lost = next - self.after.seq - 1;
             if lost > 0 {
-                let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: self.after + 1 };
+                let gap = Notice::Gap { room: self.name.clone(), lost, from_seq: self.after.seq + 1 };
                 match encoding.notice(&gap) {
                     Encoded::Frame(bytes) => output.share(bytes),
                     Encoded::Silent => return Err(CloseReason::SlowConsumer),
                     Encoded::Panicked => return Err(CloseReason::HandlerPanic),
                 }
                 frames += 1;
-                self.after += lost;
+                self.after.seq += lost;
             }
             let Some(message) = message else { continue };
-            self.after = message.id.seq;
+            self.after = message.id;
             match encoding.message(&message) {
                 Encoded::Frame(bytes) => output.share(bytes),
                 Encoded::Silent => {}

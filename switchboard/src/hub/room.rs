@@ -371,23 +371,26 @@ impl RoomInner {
             let mut silent = state.shown.after(after).filter(is_silent);
             unsaid = silent.next().map(|first| (first.id.seq, 1 + silent.count() as u64));
         }
-        let until = state.shown.last().seq;
+        let MessageId { epoch, seq: until } = state.shown.last();
         let is_owed = after < until && (may_read || tells.gaps);
         let replay = is_owed.then(|| {
+            let behind = MessageId { epoch, seq: after };
             if let (true, Some(link)) = (may_read, deep) {
-                Replay::new(self, state.shown.next_to(after), after, until).deep(link)
+                Replay::new(self, state.shown.next_to(after), behind, until).deep(link)
             } else if may_read {
-                Replay::new(self, state.shown.after(after).cloned().collect(), after, until)
+                Replay::new(self, state.shown.after(after).cloned().collect(), behind, until)
             } else {
-                Replay::of_nothing(&self.name, after, until)
+                Replay::of_nothing(&self.name, behind, until)
             }
         });
         Ok(Missed { notice, replay, unsaid })
     }
 
-    /// What it still keeps behind number `after` up to `until`, a piece of about `bytes`.
-    pub(super) fn draw(&self, after: u64, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
-        self.state.lock().shown.draw(after, until, bytes)
+    /// What it still keeps behind `after` up to number `until`, a piece of about `bytes`; nothing if another incarnation has begun.
+    pub(super) fn draw(&self, after: MessageId, until: u64, bytes: usize) -> VecDeque<Arc<Message>> {
+        let state = self.state.lock();
+        let is_same = state.shown.last().epoch == after.epoch;
+        if is_same { state.shown.draw(after.seq, until, bytes) } else { VecDeque::new() }
     }
 
     /// Has a member written to in another encoding from this point in the order on.

@@ -16,6 +16,7 @@ mod judge;
 mod memory;
 #[cfg(test)]
 mod model_log;
+mod past;
 mod pending;
 mod reading;
 mod serving;

@@ -4,8 +4,8 @@ use crate::harness::node::{Member, Node, told};
 use crate::harness::patience::secs;
 use serde_json::Value;
 use std::sync::Arc;
-use switchboard::log::RoomLog;
 use switchboard::log::replica::{Engine as _, MemoryEngine, MemoryLog, ReplicatedLog, ReplicatedOptions};
+use switchboard::log::{PageLimit, RoomLog};
 use switchboard::prelude::*;
 use switchboard::{Format, Join, JoinError, Message, MessageId, PublishError, Room};
 use tokio::runtime::Handle;
@@ -180,6 +180,34 @@ async fn a_node_that_was_behind_when_the_log_went_back_gives_no_number_again() {
     let again = bob.seat.publish("again").unwrap().await.unwrap();
     assert_ne!(again.id.epoch, first.epoch);
     assert_eq!(heard(&mut alice).await, ["reset", "1 again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_memory_does_not_keep_any_more_is_read_from_the_log_of_all() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let alice = one.member("lobby", None).await;
+    let start = alice.seat.joined_at();
+    // Envelopes of one and of nine.
+    for _ in 0..60 {
+        let burst: Vec<_> = (0..10).map(|_| alice.seat.publish("x").unwrap()).collect();
+        for publication in burst {
+            publication.await.unwrap();
+        }
+    }
+    // Another room's are between them.
+    one.member("other", None).await.seat.publish("y").unwrap().await.unwrap();
+    let mut bob = two.member("lobby", Some(MessageId { seq: 5, ..start })).await;
+    let numbers: Vec<_> = told(&mut bob.peer).await.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (6..=600).collect::<Vec<_>>());
+    assert!(two.node.quiet("lobby").history(1000).len() <= 256, "memory has less");
+    let room = two.node.quiet("lobby");
+    for (since, limit) in [(0, 3), (7, 30), (333, 20), (599, 5)] {
+        let page = room.past(MessageId { seq: since, ..start }, PageLimit { messages: limit, bytes: 1 << 20 });
+        let page = page.await.unwrap();
+        let seqs: Vec<_> = page.messages.iter().map(|message| message.id.seq).collect();
+        assert_eq!((page.notice, seqs), (None, (since + 1..=(since + limit as u64).min(600)).collect()), "{since}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,9 @@ impl RoomInner {
     pub(in crate::hub) fn sleeps(&self) -> Option<MessageId> {
         let state = self.state.lock();
         let last = state.shown.last();
-        (state.is_deep() && last.seq > 0).then_some(last)
+        // One that others append to as well is opened again from the log.
+        let is_own = state.durable.as_ref().is_some_and(|durable| durable.sharing.is_none());
+        (is_own && last.seq > 0).then_some(last)
     }
 
     /// Asks the log to keep the next batch, if there is one. No lock is held: it may be told of others meanwhile.

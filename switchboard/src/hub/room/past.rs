@@ -11,13 +11,6 @@ use tokio::sync::oneshot;
 /// A page of a room's past that may have to be read first.
 pub(in crate::hub) type PastRead = Pin<Box<dyn Future<Output = Result<Page, LogError>> + Send>>;
 
-impl RoomState {
-    /// Whether a log has more of it than memory. Where others append to that too, memory has all that is read.
-    pub(super) fn is_deep(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.sharing.is_none())
-    }
-}
-
 impl RoomInner {
     /// The last `count` messages that it keeps.
     pub(in crate::hub) fn newest(&self, _: Pass, count: usize) -> Vec<Arc<Message>> {
@@ -52,15 +45,14 @@ impl RoomInner {
         MessageId { seq: last.seq.saturating_sub(kept), ..last }
     }
 
-    /// Has the log read what is behind number `after`, no more than `limit`.
+    /// Has the log read what is behind `after`, no more than `limit`.
     pub(in crate::hub) fn read_from_log(
         &self,
-        after: u64,
+        after: MessageId,
         limit: PageLimit,
         done: impl FnOnce(Result<Vec<Arc<Message>>, LogError>) + Send + 'static,
     ) {
-        let epoch = self.state.lock().shown.last().epoch;
-        self.log().read(&self.name, Cursor::After(MessageId { epoch, seq: after }), limit, Box::new(done));
+        self.log().read(&self.name, Cursor::After(after), limit, Box::new(done));
     }
 
     /// What there is behind `since`, in memory or in the log, no more than `limit`.
@@ -77,7 +69,7 @@ impl RoomInner {
         }
         let (answer, answered) = oneshot::channel();
         // Whoever has gone away needs no answer.
-        self.read_from_log(after, limit, move |read| _ = answer.send(read));
+        self.read_from_log(MessageId { seq: after, ..last }, limit, move |read| _ = answer.send(read));
         let room = Arc::clone(self);
         Box::pin(async move {
             let mut messages = answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))?;
@@ -101,6 +93,13 @@ impl RoomInner {
         let count = page.messages.iter().take_while(|message| fits(message)).count();
         page.messages.truncate(count);
         page
+    }
+}
+
+impl RoomState {
+    /// Whether a log has more of it than memory.
+    pub(super) fn is_deep(&self) -> bool {
+        self.durable.is_some()
     }
 }
 

@@ -110,6 +110,11 @@ pub(super) fn fetch(subject: &str, from: Position) -> Bytes {
     json!({ "next_by_subj": subject, "seq": from, "batch": BATCH, "max_bytes": BATCH_BYTES }).to_string().into()
 }
 
+/// Asks for a room's first envelope from one position on.
+pub(super) fn next(subject: &str, from: Position) -> Bytes {
+    json!({ "next_by_subj": subject, "seq": from.0.max(1), "batch": 1 }).to_string().into()
+}
+
 /// Asks for the last envelopes of rooms behind a position.
 pub(super) fn check(subjects: &[String], after: Position) -> Bytes {
     json!({ "multi_last": subjects, "seq": after.0.saturating_add(1), "batch": subjects.len(), "max_bytes": CHECK_BYTES })

@@ -73,6 +73,17 @@ fn several(outcome: Outcome) -> Result<Vec<Received>, EngineError> {
     }
 }
 
+impl NatsEngine {
+    /// Asks a copy of the stream for envelopes of one room.
+    fn read(&self, question: Bytes, done: EngineAnswer<Vec<Stored>>) {
+        let answered = move |outcome| {
+            let read = several(outcome).and_then(api::read);
+            done(read.map(|read| read.into_iter().map(|(_, stored)| stored).collect()));
+        };
+        self.shared.ask(READ, "", &question, Answers::Several, READ_TIME, Box::new(answered));
+    }
+}
+
 impl Engine for NatsEngine {
     fn watch(&self, events: Arc<dyn EngineEvents>) {
         // It is called once.
@@ -115,12 +126,12 @@ impl Engine for NatsEngine {
     }
 
     fn fetch(&self, room: &RoomName, from: Position, done: EngineAnswer<Vec<Stored>>) {
-        let question = api::fetch(&subjects::kept(room), from);
-        let answered = move |outcome| {
-            let read = several(outcome).and_then(api::read);
-            done(read.map(|read| read.into_iter().map(|(_, stored)| stored).collect()));
-        };
-        self.shared.ask(READ, "", &question, Answers::Several, READ_TIME, Box::new(answered));
+        self.read(api::fetch(&subjects::kept(room), from), done);
+    }
+
+    fn next(&self, room: &RoomName, from: Position, done: EngineAnswer<Option<Stored>>) {
+        let question = api::next(&subjects::kept(room), from);
+        self.read(question, Box::new(move |read| done(read.map(|read| read.into_iter().next()))));
     }
 
     fn follow(&self, room: &RoomName, done: EngineAnswer<()>) {

@@ -29,6 +29,11 @@ pub trait Engine: Send + Sync + 'static {
     /// that is behind: the newest may be missing, so whoever needs them asks again.
     fn fetch(&self, room: &RoomName, from: Position, done: EngineAnswer<Vec<Stored>>);
 
+    /// The room's first envelope at `from` or behind it, as [`fetch`](Self::fetch) reads it.
+    fn next(&self, room: &RoomName, from: Position, done: EngineAnswer<Option<Stored>>) {
+        self.fetch(room, from, Box::new(move |read| done(read.map(|read| read.into_iter().next()))));
+    }
+
     /// Has `events` told of each envelope of the room from now on, whoever appends it. Answers once that holds, as far as the engine can
     /// tell; after a lost connection it holds again by itself.
     fn follow(&self, room: &RoomName, done: EngineAnswer<()>);

@@ -1,6 +1,7 @@
 //! The task that has a node's replicas: tells them what happens and what time it is, and does what they say.
 
 use super::checks::{Checks, Verdict};
+use super::past;
 use super::shared::{Key, Word, Words};
 use super::{
     AppendError, CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity,
@@ -120,6 +121,7 @@ impl ReplicaTask {
                 }
                 None => done(Err(LogError::unavailable("the room is closed"))),
             },
+            Word::Read(room, from, limit, done) => past::read(Arc::clone(&self.engine), room, from, limit, done),
             Word::Live(room, stored) => self.with(&room, None, |replica, now| replica.live(&stored, now)),
             Word::Tail(room, tail) => {
                 if let Ok(tail) = Tail::parse(&tail) {
