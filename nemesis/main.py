@@ -15,7 +15,7 @@ from pathlib import Path
 
 from durability.load import Told
 from durability.main import judge
-from nemesis import mutants, stream
+from nemesis import figures, mutants, stream
 from nemesis.faults import Nemesis
 from nemesis.load import ROOMS, Load, milliseconds
 from nemesis.world import PROFILES, Failed, World, has_networks
@@ -217,6 +217,7 @@ def main():
     parser.add_argument("--sync", default="always", help="sync_interval of nats-servers [always]")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "switchboard-cluster")
     parser.add_argument("--mutants", action="store_true", help="spoil the nodes in each known way instead, and see that it is found out")
+    parser.add_argument("--figures", action="store_true", help="measure instead what sharing costs, and what is noticed of ends")
     parser.add_argument("--verbose", action="store_true", help="tell what goes wrong as it does")
     options = parser.parse_args()
     if not has_networks():
@@ -235,4 +236,6 @@ def main():
         print(f"seed {options.seed}", flush=True)
         return subprocess.run([*inside, "--seed", str(options.seed), "--program", options.program], env=environment, check=False).returncode
     options.program = options.program.resolve()
+    if options.figures:
+        return figures.run(options)
     return mutants.run(options) if options.mutants else runs(options)

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 
 from nemesis.world import Failed
 
@@ -52,12 +53,16 @@ def last(world, room):
 
 def kept(world):
     """All messages of each room, in the order of the stream."""
-    rooms, number = {}, 1
+    rooms, number, end = {}, 1, time.monotonic() + 30
     world.until(lambda: world.ask("$JS.API.STREAM.INFO.SB"), "the stream has no leader")
     with world.conversation() as ask:
         while True:
             answer = ask("$JS.API.STREAM.MSG.GET.SB", json.dumps({"seq": number, "next_by_subj": "sb.r.>"}).encode())
             if "error" in answer:
+                # No leader, for a moment.
+                if answer["error"].get("code") == 503 and time.monotonic() < end:
+                    time.sleep(0.5)
+                    continue
                 if answer["error"].get("err_code") != 10037:
                     raise Failed(f"the stream cannot be read: {answer['error']}")
                 return rooms
