@@ -85,6 +85,9 @@ class Run:
         # It gives up its connection, and so misses something. What is under way elsewhere gets its answer.
         time.sleep(7)
         node.heal()
+        if self.is_volatile:
+            # Within 10 s each node has seen that the log has lost something, and begun anew, and in 2 s more it is sure.
+            time.sleep(12)
         self.say("quiet")
         for room in ROOMS:
             # Where an epoch may have ended and nobody has published since, members are told of it, and of nothing in it.
