@@ -179,6 +179,8 @@ async fn a_node_that_was_behind_when_the_log_went_back_gives_no_number_again() {
     assert_eq!(timeout(secs(20), under_way).await.unwrap(), Err(PublishError::Unavailable), "{second:?} was shown");
     let again = bob.seat.publish("again").unwrap().await.unwrap();
     assert_ne!(again.id.epoch, first.epoch);
+    // The other node is sure of it only then.
+    sleep(secs(5)).await;
     assert_eq!(heard(&mut alice).await, ["reset", "1 again"]);
 }
 

@@ -221,10 +221,11 @@ mod tests {
     #[test]
     fn what_a_server_says_is_understood() {
         let said = b"INFO {\"a\":1} \r\nMSG sb.l.1.x 7 3\r\nabc\r\nMSG s 7 reply.to 0\r\n\r\nPING\r\npong\r\n+OK\r\n-ERR 'Stale Connection'\r\n";
+        let ServerLine::Message(asked) = delivery("s", 7, "", "") else { unreachable!("it is one") };
         let understood = [
             ServerLine::Info("{\"a\":1}".into()),
             delivery("sb.l.1.x", 7, "", "abc"),
-            delivery("s", 7, "", ""),
+            ServerLine::Message(Received { reply: Some("reply.to".into()), ..asked }),
             ServerLine::Ping,
             ServerLine::Pong,
             ServerLine::Ok,
