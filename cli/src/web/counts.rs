@@ -37,20 +37,28 @@ pub(crate) struct RequestCounts {
 
 #[derive(Debug)]
 struct RouteCounts {
+    /// Bytes of its template before the first part that stands for any: most paths differ from most templates there.
+    fixed: usize,
     codes: [AtomicU64; CODES.len()],
     times: Histogram,
 }
 
 impl RequestCounts {
     pub(crate) fn new(templates: &'static [&'static str]) -> Self {
-        let route = |_| RouteCounts { codes: Default::default(), times: Histogram::new(BOUNDS) };
-        Self { templates, listener: OnceLock::new(), routes: (0..=templates.len()).map(route).collect() }
+        let route = |template: &&str| {
+            let fixed = template.find('{').unwrap_or(template.len());
+            RouteCounts { fixed, codes: Default::default(), times: Histogram::new(BOUNDS) }
+        };
+        Self { templates, listener: OnceLock::new(), routes: templates.iter().chain([&NONE]).map(route).collect() }
     }
 
     /// A request for `path` at this listener was answered so, after so long.
     pub(crate) fn add(&self, listener: Option<&str>, path: &str, status: StatusCode, time: Duration) {
         self.listener.get_or_init(|| listener.unwrap_or_default().to_owned());
-        let route = self.templates.iter().position(|template| is_of(path, template)).unwrap_or(self.templates.len());
+        let is_its = |(template, route): (&&str, &RouteCounts)| {
+            path.starts_with(&template[..route.fixed]) && is_of(path, template)
+        };
+        let route = self.templates.iter().zip(&self.routes).position(is_its).unwrap_or(self.templates.len());
         let code = CODES.iter().position(|code| *code == status.as_u16()).unwrap_or(0);
         // Relaxed: a statistic, which guards nothing.
         self.routes[route].codes[code].fetch_add(1, Ordering::Relaxed);
