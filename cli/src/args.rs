@@ -3,6 +3,7 @@
 //! Values stay text here: clap would report the first fault alone, and all are to be reported at once.
 
 use crate::admin;
+use crate::cluster::{ClusterAction, HELP as CLUSTER_HELP};
 use crate::connect;
 use crate::data::{DataAction, HELP as DATA_HELP};
 use crate::policy::command::TokenAction;
@@ -223,6 +224,12 @@ pub(crate) enum Verb {
     Data {
         #[command(subcommand)]
         action: DataAction,
+    },
+    /// Look at the log that several nodes share, or have its rooms begin anew
+    #[command(after_long_help = CLUSTER_HELP)]
+    Cluster {
+        #[command(subcommand)]
+        action: ClusterAction,
     },
     /// Print a completion script for a shell
     Completions {

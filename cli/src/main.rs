@@ -3,6 +3,7 @@
 mod address;
 mod admin;
 mod args;
+mod cluster;
 mod config;
 mod connect;
 mod data;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         }
         Verb::Config { action: ConfigAction::Can(asked) } => return can(asked).unwrap_or_else(report),
         Verb::Token { action: TokenAction::Check { config } } => return check_token(config).unwrap_or_else(report),
+        Verb::Cluster { action } => cluster::run(action),
         Verb::Data { action } => data::run(action),
         Verb::Token { action } => policy::command::run(&action).map_err(NotStarted::Start),
         Verb::Config { action: ConfigAction::Example } => print(config::example()),

@@ -58,7 +58,7 @@ fn offer(arg: Arg) -> Arg {
 }
 
 /// What there are manual pages of, beside the one of all: each that another one names.
-pub(crate) const PAGES: [&str; 50] = [
+pub(crate) const PAGES: [&str; 53] = [
     "serve",
     "connect",
     "bench",
@@ -91,6 +91,9 @@ pub(crate) const PAGES: [&str; 50] = [
     "admin-ready",
     "admin-drain",
     "top",
+    "cluster",
+    "cluster-new-epochs",
+    "cluster-status",
     "config",
     "config-can",
     "config-check",
@@ -115,7 +118,7 @@ pub(crate) const PAGES: [&str; 50] = [
 pub(crate) fn manual(name: Option<&str>) -> io::Result<Vec<u8>> {
     // Of `help` there is no page.
     let mut all = Args::command().disable_help_subcommand(true);
-    for name in ["admin", "config", "data", "token"] {
+    for name in ["admin", "cluster", "config", "data", "token"] {
         all = all.mut_subcommand(name, |command| command.disable_help_subcommand(true));
     }
     all.build();

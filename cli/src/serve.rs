@@ -1,6 +1,6 @@
 //! Serving: bind everything, say where, wait for signals, drain.
 
-mod keeping;
+pub(crate) mod keeping;
 mod reload;
 
 pub(crate) use reload::Load;

@@ -39,7 +39,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
 }
 
 /// How the nats-servers are spoken to, and what is made of a stream that is not there.
-fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
+pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
     let Cluster { servers, profile, credentials, ca } = &config.cluster;
     let unusable = |what: &str, path: &Path, fault: String| {
         NotStarted::Start(anyhow!("{what}: {} {fault}", switchboard::Escaped(path.as_os_str().as_encoded_bytes())))

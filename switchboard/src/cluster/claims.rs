@@ -230,6 +230,7 @@ async fn a_node_that_was_away_for_longer_than_its_lease_loses_what_another_has_t
     sleep(Duration::from_secs(16)).await;
     assert_eq!(second.renew().await, LeaseRenewal::Anew, "nobody has renewed it");
     assert_eq!(first.claim(&name("cid")).await, Err(Unclaimed::Unavailable), "while it is away it gives none");
+    sleep(Duration::from_secs(5)).await;
     assert_eq!(second.claim(&name("ann")).await, Ok(()));
     scene.cut(0, false);
     assert_eq!(first.renew().await, LeaseRenewal::Anew);
@@ -237,6 +238,21 @@ async fn a_node_that_was_away_for_longer_than_its_lease_loses_what_another_has_t
     assert_eq!((first.holds(&name("ann")), first.holds(&name("bob"))), (false, true));
     assert_eq!(second.claim(&name("bob")).await, Err(Unclaimed::Taken(NodeId(1))));
     assert_eq!(first.find(&name("ann"), None).await, Ok(Some(NodeId(2))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_records_are_lost_whoever_had_a_name_keeps_it() {
+    let scene = Scene::new(9).await;
+    let (first, second) = (&scene.nodes[0].1, &scene.nodes[1].1);
+    assert_eq!(first.claim(&name("ann")).await, Ok(()));
+    scene.world.lock().records.clear();
+    assert_eq!(second.renew().await, LeaseRenewal::Anew);
+    assert_eq!(second.claim(&name("ann")).await, Err(Unclaimed::Unavailable));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(first.renew().await, LeaseRenewal::Anew);
+    assert_eq!(first.put_anew(9).await, (vec![], false));
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(second.claim(&name("ann")).await, Err(Unclaimed::Taken(NodeId(1))));
 }
 
 #[tokio::test(start_paused = true)]

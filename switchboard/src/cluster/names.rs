@@ -17,6 +17,10 @@ use tokio::time::{Instant, sleep};
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a node gives no name that it does not hold once its lease was lost: all may have been, as where records are in memory and their
+/// server was restarted. Nodes come back within 2 s then.
+const HOLD_BACK: Duration = Duration::from_secs(5);
+
 /// How long the record of a name stays that nobody has any more.
 const FREE_STAYS: Duration = Duration::from_mins(1);
 
@@ -65,6 +69,8 @@ struct State {
     lease: u64,
     /// It was lost, and no other one is begun yet.
     is_lost: bool,
+    /// Records may have been lost: until then the others have time to put theirs again, and no name is claimed.
+    holds_back: Option<Instant>,
     /// Until when it holds, by this node's clock.
     until: Option<Instant>,
     held: HashMap<UserName, Held>,
@@ -186,7 +192,7 @@ impl NameRecords {
             held.guards += 1;
             return Begun::Known(Ok(()));
         }
-        if !state.is_leased() {
+        if !state.is_leased() || state.holds_back.is_some_and(|until| Instant::now() < until) {
             return Begun::Known(Err(Unclaimed::Unavailable));
         }
         if state.claiming.insert(name.clone()) { Begun::Here } else { Begun::Elsewhere }
@@ -330,6 +336,9 @@ impl NameRecords {
                     let mut state = self.state.lock();
                     (state.lease, state.until) = (revision, Some(sent + LEASE));
                     let was_lost = std::mem::take(&mut state.is_lost);
+                    if was_lost {
+                        state.holds_back = Some(Instant::now() + HOLD_BACK);
+                    }
                     return if was_lost { LeaseRenewal::Anew } else { LeaseRenewal::Kept };
                 }
                 Err(PutError::Stale) => {

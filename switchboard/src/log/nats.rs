@@ -9,6 +9,7 @@ mod bus;
 mod credentials;
 mod engine;
 mod link;
+mod offline;
 mod records;
 mod servers;
 mod shared;
@@ -17,6 +18,7 @@ mod subjects;
 mod wire;
 
 pub use credentials::{CredentialsError, NatsCredentials};
+pub use offline::{NatsLogStatus, NatsStatus};
 pub use servers::{NatsServer, NatsServerError};
 pub use shared::NatsStanding;
 pub use stream::{NATS_PROFILES, NatsProfile, NatsProfileError, NatsRetention};
@@ -202,6 +204,16 @@ impl NatsEngine {
     /// # Cancel safety
     /// Safe: the connection is closed.
     pub async fn open(options: NatsOptions) -> Result<Self, NatsError> {
+        let engine = Self::start(options)?;
+        let until = Instant::now() + OPEN_TIME;
+        engine.connected(until).await?;
+        engine.prepare(until).await?;
+        engine.prepare_records(until).await?;
+        Ok(engine)
+    }
+
+    /// On a thread of its own, and not connected yet.
+    fn start(options: NatsOptions) -> Result<Self, NatsError> {
         if options.servers.is_empty() {
             return Err(NatsError::NoServer);
         }
@@ -214,12 +226,7 @@ impl NatsEngine {
             // A name that is being looked up holds nobody up.
             runtime.shutdown_background();
         });
-        let engine = Self { shared, thread: Some(thread.map_err(start)?) };
-        let until = Instant::now() + OPEN_TIME;
-        engine.connected(until).await?;
-        engine.prepare(until).await?;
-        engine.prepare_records(until).await?;
-        Ok(engine)
+        Ok(Self { shared, thread: Some(thread.map_err(start)?) })
     }
 
     /// Waits until a server has let this node in.

@@ -130,3 +130,31 @@ fn a_name_is_one_nodes_and_whoever_has_it_is_found_from_all() {
         ann.told("name").contains(r#""event":"named","name":"ann""#)
     });
 }
+
+/// What `switchboard cluster` prints of these servers.
+fn cluster(nats: &Nats, action: &[&str]) -> String {
+    let end = Program::spawn(command(&[&["cluster"], action, &["--cluster", &nats.url()]].concat())).end();
+    assert_eq!(end.code, Some(0), "{:?}", end.log);
+    end.output.join("\n")
+}
+
+#[test]
+fn an_operator_looks_at_a_cluster_and_has_its_rooms_begin_anew() {
+    let Some(nats) = Nats::start("looked-at") else { return };
+    assert!(cluster(&nats, &["status"]).contains("none: the first node makes it"));
+    let (one, two) = (nats.lines(), nats.lines());
+    let mut ann = Person::of(&one);
+    ann.types("/join ops");
+    let joined = ann.told("you-joined");
+    ann.types("hello");
+    until(|| {
+        let told: serde_json::Value = serde_json::from_str(&cluster(&nats, &["status", "--json"])).unwrap();
+        told["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2) && told["log"]["storage"] == "file"
+    });
+    assert!(cluster(&nats, &["new-epochs"]).contains("anew"));
+    ann.told(r#""event":"reset","room":"ops""#);
+    let epoch = |joined: &str| joined.split(r#""id":""#).nth(1).unwrap().split('-').next().unwrap().to_owned();
+    let mut bob = Person::of(&two);
+    bob.types("/join ops");
+    assert_ne!(epoch(&bob.told(r#""event":"you-joined","room":"ops""#)), epoch(&joined));
+}
