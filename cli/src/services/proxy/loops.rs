@@ -5,30 +5,40 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::iter::successors;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use switchboard::{Codec, Connection};
 
-/// Through which proxies a connection has come, each by a number of its own.
-type Way = Arc<[usize]>;
+/// Through which proxies a connection has come, each by a number of its own: the last one, and how it came there.
+#[derive(Debug, Clone)]
+struct Way {
+    proxy: usize,
+    before: Option<Arc<Way>>,
+}
 
 /// The end of who has connected, and that of who was connected to.
 type Ends = (SocketAddr, SocketAddr);
 
-/// Connections to this machine itself, of all proxies of the process.
+/// Connections to this machine itself, of all proxies of the process, by hashes of their ends: those of idle pairs would take 250 bytes each.
+/// The hasher's key is secret, so that nobody can have two with one hash.
 #[derive(Debug, Default)]
-pub(crate) struct Loops(Mutex<HashMap<Ends, Way>>);
+pub(crate) struct Loops {
+    ways: Mutex<HashMap<u64, Way>>,
+    hasher: RandomState,
+}
 
 /// One of them, for as long as it lasts.
 pub(super) struct OwnEnd {
     loops: Arc<Loops>,
-    ends: Ends,
+    hash: u64,
 }
 
 impl Loops {
     /// Whether a connection has come through a proxy already.
     pub(super) fn leads_back<C: Codec>(&self, conn: &Connection<C>, proxy: usize) -> bool {
-        self.way(conn).is_some_and(|way| way.contains(&proxy))
+        self.way(conn).is_some_and(|way| way.leads_through(proxy))
     }
 
     /// A proxy passes one connection on to another one. Nothing to remember, unless that is to this machine.
@@ -44,21 +54,26 @@ impl Loops {
         if ends.0.ip() != ends.1.ip() && !ends.1.ip().is_loopback() {
             return None;
         }
-        let before = self.way(conn);
-        let way = before.iter().flat_map(|way| way.iter().copied()).chain([proxy]).collect();
-        self.0.lock().insert(ends, way);
-        Some(Box::new(OwnEnd { loops: Arc::clone(self), ends }))
+        let (before, hash) = (self.way(conn).map(Arc::new), self.hasher.hash_one(ends));
+        self.ways.lock().insert(hash, Way { proxy, before });
+        Some(Box::new(OwnEnd { loops: Arc::clone(self), hash }))
     }
 
     fn way<C: Codec>(&self, conn: &Connection<C>) -> Option<Way> {
         // Where nothing goes to this machine there is nothing to look for, and whose it is need not be asked.
-        if self.0.lock().is_empty() {
+        if self.ways.lock().is_empty() {
             return None;
         }
         // With a PROXY header the peer is somebody else.
         let end = conn.info().via.or_else(|| conn.peer().ip())?;
-        let ends = ends(end, conn.local_addr()?);
-        self.0.lock().get(&ends).cloned()
+        let hash = self.hasher.hash_one(ends(end, conn.local_addr()?));
+        self.ways.lock().get(&hash).cloned()
+    }
+}
+
+impl Way {
+    fn leads_through(&self, proxy: usize) -> bool {
+        successors(Some(self), |way| way.before.as_deref()).any(|way| way.proxy == proxy)
     }
 }
 
@@ -70,6 +85,6 @@ fn ends(from: SocketAddr, to: SocketAddr) -> Ends {
 
 impl Drop for OwnEnd {
     fn drop(&mut self) {
-        self.loops.0.lock().remove(&self.ends);
+        self.loops.ways.lock().remove(&self.hash);
     }
 }

@@ -35,8 +35,8 @@ pub(crate) struct Pool {
 /// One of the two connections of a pair.
 #[derive(Debug, Clone, Copy)]
 enum Half {
-    /// A client's, and to which upstream it goes.
-    Client(usize),
+    /// A client's, and to which upstream it goes. As small as it can be: idle pairs have two of these.
+    Client(u32),
     Upstream,
 }
 
@@ -128,7 +128,7 @@ impl Pool {
     /// What a connection is to it.
     pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired<'_>> {
         self.pairs.lock().get(&id).map(|half| match half {
-            Half::Client(at) => Paired::To(&self.upstreams[*at]),
+            Half::Client(at) => Paired::To(&self.upstreams[*at as usize]),
             Half::Upstream => Paired::Half,
         })
     }
@@ -288,7 +288,7 @@ impl Taken {
     /// These are one pair, for as long as the place is taken.
     pub(super) fn pairs(&mut self, client: ConnectionId, upstream: ConnectionId) {
         let mut pairs = self.pool.pairs.lock();
-        pairs.insert(client, Half::Client(self.at));
+        pairs.insert(client, Half::Client(self.at as u32));
         pairs.insert(upstream, Half::Upstream);
         self.pair = Some([client, upstream]);
     }
