@@ -376,6 +376,17 @@ fn a_directory_belongs_to_one_process_and_to_its_owner_alone() {
 }
 
 #[test]
+fn a_first_start_that_was_cut_off_is_not_called_another_version() {
+    let folder = Folder::new("cut-off");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    folder.database().pragma_update(None, "journal_mode", "WAL").unwrap();
+    let said = SqliteLog::check(&folder.0).expect_err("it has no tables").to_string();
+    assert!(said.ends_with("nothing is in it yet: its first start did not get so far"), "{said}");
+    drop(folder.open());
+    assert_eq!(SqliteLog::check(&folder.0).unwrap().rooms, 0, "the next start has made them");
+}
+
+#[test]
 fn what_is_damaged_or_of_another_version_is_refused() {
     let folder = Folder::new("damaged");
     let log = folder.open();

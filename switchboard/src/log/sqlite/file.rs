@@ -23,6 +23,9 @@ const WHOLE_CHECK_BYTES: u64 = 256 << 20;
 /// How long a commit waits for another program that writes to the database, which none should.
 const BUSY_WAIT: Duration = Duration::from_millis(250);
 
+/// Of a database without tables, which the next start makes.
+const UNMADE: &str = "nothing is in it yet: its first start did not get so far";
+
 /// `seq` has no holes: a room has the messages behind `gone`, and none up to it but for those that are about to be deleted. `sum` is the
 /// bytes of all payloads of the room up to this one, so that no bound needs a scan.
 const TABLES: &str = "
@@ -231,12 +234,14 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(BUSY_WAIT)?;
-        let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok((connection, found))
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((connection, (found, tables)))
     });
     match opened.map_err(|error| unusable(directory, &error))? {
-        (connection, FORMAT) => Ok(connection),
-        (_, found) => Err(SqliteError::Format { path: shown(&path), found }),
+        (connection, (FORMAT, _)) => Ok(connection),
+        (_, (0, 0)) => Err(SqliteError::Unusable { path: shown(&path), reason: UNMADE.to_owned() }),
+        (_, (found, _)) => Err(SqliteError::Format { path: shown(&path), found }),
     }
 }
 
