@@ -5,7 +5,7 @@ use crate::sqlite_log::Folder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use switchboard::log::PageLimit;
+use switchboard::log::{PageLimit, RoomLog};
 use switchboard::{Hub, HubLimits, MessageId, Room, RoomOptions};
 
 const ROOMS: usize = 50;
@@ -37,6 +37,8 @@ struct Taken {
     latencies: Vec<Duration>,
     wall: Duration,
     cpu: Duration,
+    /// Of a log.
+    commits: u64,
 }
 
 impl Taken {
@@ -113,30 +115,41 @@ fn bare(folder: &Folder) -> rusqlite::Connection {
 #[ignore = "measures the disk for some seconds: run it alone, optimised, with --nocapture"]
 fn publishers() {
     let (folder, other) = (Folder::new("figures-publishers"), Folder::new("figures-bare"));
-    let durable = Hub::builder().log(Arc::new(folder.open())).build().unwrap();
+    let log = Arc::new(folder.open());
+    let durable = Hub::builder().log(Arc::clone(&log) as Arc<dyn RoomLog>).build().unwrap();
+    let commits = || log.metrics().commits.count;
     let (durable, volatile, bare) = (rooms(&durable), rooms(&Hub::new()), bare(&other));
     let mut next = 1;
-    let [mut committed, mut one, mut hundred, mut thousand, mut lone, mut crowd] =
+    let [mut committed, mut one, mut hundred, mut two, mut thousand, mut lone, mut crowd] =
         std::array::from_fn(|_| Taken::default());
+    let together = |publishers, taken: &mut Taken| {
+        let before = commits();
+        publish(&durable, publishers, taken);
+        taken.commits += commits() - before;
+    };
     for _ in 0..TURNS {
         commit(&bare, &mut next, &mut committed);
-        publish(&durable, 1, &mut one);
-        publish(&durable, 100, &mut hundred);
+        together(1, &mut one);
+        together(100, &mut hundred);
+        together(200, &mut two);
         publish(&volatile, 100, &mut lone);
-        publish(&durable, 1000, &mut thousand);
+        together(1000, &mut thousand);
         publish(&volatile, 1000, &mut crowd);
     }
-    println!("| what | a second | p50 / p99 ms | CPU each |\n|---|---|---|---|");
+    println!("| what | a second | p50 / p99 ms | CPU each | a commit |\n|---|---|---|---|---|");
     for (what, taken) in [
         ("bare commits of one row", &mut committed),
         ("1 publisher", &mut one),
         ("100 publishers", &mut hundred),
+        ("200 publishers", &mut two),
         ("1,000 publishers", &mut thousand),
         ("100 publishers, not durable", &mut lone),
         ("1,000 publishers, not durable", &mut crowd),
     ] {
         let (p50, p99) = (taken.percentile(50), taken.percentile(99));
-        println!("| {what} | {:.0} | {p50:.2} / {p99:.2} | {:.1} µs |", taken.a_second(), taken.cpu_each());
+        let (a_second, cpu) = (taken.a_second(), taken.cpu_each());
+        let a_commit = taken.latencies.len() as f64 / taken.commits.max(1) as f64;
+        println!("| {what} | {a_second:.0} | {p50:.2} / {p99:.2} | {cpu:.1} µs | {a_commit:.0} |");
     }
     let ratio = one.percentile(50) / committed.percentile(50);
     let above = hundred.cpu_each() - lone.cpu_each();
