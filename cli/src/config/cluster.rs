@@ -14,7 +14,7 @@ const MOST_SERVERS: usize = 64;
 
 /// What is said of the cluster.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub(crate) struct Nodes {
     /// One of them at a time; none where there is no cluster.
     pub(crate) servers: Setting<Vec<NatsServer>>,
     pub(crate) profile: Setting<NatsProfile>,
@@ -22,7 +22,7 @@ pub(crate) struct Cluster {
     pub(crate) ca: Setting<Option<PathBuf>>,
 }
 
-impl Cluster {
+impl Nodes {
     pub(super) fn choose(choice: &mut Choice) -> Self {
         let profile = |text: &str| text.parse().map_err(|_| "neither memory, nor file, nor durable".to_owned());
         Self {

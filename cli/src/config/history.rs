@@ -1,6 +1,6 @@
 //! What is kept of rooms and where: the settings for all of them, which a `[rooms."GLOB"]` may say otherwise of its own.
 
-use super::cluster::Cluster;
+use super::cluster::Nodes;
 use super::{Choice, SetBy, Setting, parse_path, quoted, show_path};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl History {
     }
 
     /// Each setting as TOML, and where it came from; those of the `cluster` in their place.
-    pub(super) fn assignments<'a>(&'a self, cluster: &'a Cluster) -> Vec<(&'static str, String, &'a SetBy)> {
+    pub(super) fn assignments<'a>(&'a self, cluster: &'a Nodes) -> Vec<(&'static str, String, &'a SetBy)> {
         let data = [
             ("data", quoted(&show_path(self.data.value.as_deref(), NOWHERE)), &self.data.set_by),
             ("max-data", quoted(&show_size(self.most_bytes.value)), &self.most_bytes.set_by),

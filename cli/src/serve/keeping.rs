@@ -2,7 +2,7 @@
 //! directory cannot be relied on any more.
 
 use super::NotStarted;
-use crate::config::{Classes, Cluster, Config};
+use crate::config::{Classes, Config, Nodes};
 use crate::policy::configured::FilePolicy;
 use crate::running::KeptIn;
 use anyhow::anyhow;
@@ -40,7 +40,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
 
 /// How the nats-servers are spoken to, and what is made of a stream that is not there.
 pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
-    let Cluster { servers, profile, credentials, ca } = &config.cluster;
+    let Nodes { servers, profile, credentials, ca } = &config.cluster;
     let unusable = |what: &str, path: &Path, fault: String| {
         NotStarted::Start(anyhow!("{what}: {} {fault}", switchboard::Escaped(path.as_os_str().as_encoded_bytes())))
     };
