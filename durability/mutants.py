@@ -128,19 +128,23 @@ def found_out(program, kinds, rng, ends):
     return None
 
 
-def run(seed):
-    program = spoilt(MUTANTS)
-    rng = random.Random(seed)
+def survey(mutants, found_out, unspoilt, patience, hard=()):
+    """Fails if what is not spoilt is blamed by `found_out(*unspoilt)`, or a mutant that is not hard to find out lives for so long: the exit code."""
     os.environ.pop("MUTANT", None)
-    blamed = found_out(program, ["kill", "power"], rng, 6)
+    blamed = found_out(*unspoilt)
     if blamed:
         print(f"FAILED: nothing is spoilt, and it is blamed: {blamed}")
         return 1
     living = []
-    for mutant, (what, kinds, _) in MUTANTS.items():
+    for mutant, (what, ways, _) in mutants.items():
         os.environ["MUTANT"] = mutant
-        blamed = found_out(program, kinds, rng, ENDS)
-        print(f"{what}: {re.sub('x{9,}', 'x…', blamed)[:200] if blamed else 'NOT FOUND OUT'}", flush=True)
-        living += [] if blamed else [mutant]
-    print(f"{1 + len(MUTANTS) - len(living)} passed, {len(living)} failed, 0 skipped")
+        blamed = found_out(ways, patience)
+        print(f"{what}: {re.sub('x{9,}', 'x…', blamed)[:300] if blamed else 'NOT FOUND OUT'}", flush=True)
+        living += [] if blamed or mutant in hard else [mutant]
+    print(f"{1 + len(mutants) - len(living)} passed, {len(living)} failed, 0 skipped")
     return 1 if living else 0
+
+
+def run(seed):
+    program, rng = spoilt(MUTANTS), random.Random(seed)
+    return survey(MUTANTS, lambda kinds, ends: found_out(program, kinds, rng, ends), (["kill", "power"], 6), ENDS)

@@ -1,11 +1,10 @@
 """Ways to spoil a node, each of which the runs have to find out; see durability/mutants.py."""
 
-import os
 import random
 import tempfile
 from pathlib import Path
 
-from durability.mutants import spoilt
+from durability.mutants import spoilt, survey
 
 REPLICA = "switchboard/src/log/replica.rs"
 CHAIN = "switchboard/src/log/replica/chain.rs"
@@ -71,16 +70,5 @@ def build(options):
 
 
 def run(options):
-    os.environ.pop("MUTANT", None)
-    blamed = found_out(options, {"profile": "durable", "losses": False}, 1)
-    if blamed:
-        print(f"FAILED: nothing is spoilt, and it is blamed: {blamed}")
-        return 1
-    living = []
-    for mutant, (what, ways, _) in MUTANTS.items():
-        os.environ["MUTANT"] = mutant
-        blamed = found_out(options, ways, RUNS)
-        print(f"{what}: {blamed[:300] if blamed else 'NOT FOUND OUT'}", flush=True)
-        living += [] if blamed or mutant in HARD else [mutant]
-    print(f"{1 + len(MUTANTS) - len(living)} passed, {len(living)} failed, 0 skipped")
-    return 1 if living else 0
+    unspoilt = ({"profile": "durable", "losses": False}, 1)
+    return survey(MUTANTS, lambda ways, runs: found_out(options, ways, runs), unspoilt, RUNS, HARD)
