@@ -70,19 +70,24 @@ def follow(port, name, room, told, stopping):
             if not line.endswith(b"\n"):
                 return
             message = json.loads(line)
-            event = message.get("event")
-            if event == "you-joined":
+            shown = told_of(message)
+            if shown:
+                told.note("told", stay=stay, **shown)
+            elif message.get("event") == "you-joined":
                 told.note("join", stay=stay, room=room, since="0-0", last=message["id"])
-            elif event == "reset":
-                told.note("told", stay=stay, epoch=message["epoch"])
-            elif event == "gap":
-                told.note("told", stay=stay, from_seq=message["from_seq"], lost=message["lost"])
-            elif "text" in message:
-                told.note("told", stay=stay, id=message["id"], text=message["text"])
     except (OSError, http.client.HTTPException, ValueError):
         pass
     finally:
         connection.close()
+
+
+def told_of(message):
+    """What a room shows by it, as checker/ reads that; None if nothing."""
+    if "text" in message and "id" in message:
+        return {"id": message["id"], "text": message["text"]}
+    if message.get("event") == "gap":
+        return {"from_seq": message["from_seq"], "lost": message["lost"]}
+    return {"epoch": message["epoch"]} if message.get("event") == "reset" else None
 
 
 class Load:

@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 
+from durability.load import told_of
+
 ROOMS = ["one", "two", "three"]
 PUBLISHERS = 6
 FOLLOWERS = 2
@@ -91,19 +93,18 @@ class Load:
 
     def heard(self, stay, room, message, since):
         """Takes down what a member was told. Says the last id that it knows then."""
-        event = message.get("event")
+        event, shown = message.get("event"), told_of(message)
+        if shown:
+            self.told.note("told", stay=stay, **shown)
         if event == "you-joined":
             what = {"since": since} if since else {}
             self.told.note("join", stay=stay, room=room, last=message["id"], **what)
             since = since or message["id"]
         elif event == "reset":
-            self.told.note("told", stay=stay, epoch=message["epoch"])
             since = f"{message['epoch']}-0"
         elif event == "gap":
-            self.told.note("told", stay=stay, from_seq=message["from_seq"], lost=message["lost"])
             since = f"{since.split('-')[0]}-{message['from_seq'] + message['lost'] - 1}"
-        elif "text" in message and "id" in message:
-            self.told.note("told", stay=stay, id=message["id"], text=message["text"])
+        elif shown:
             since = message["id"]
         return since
 

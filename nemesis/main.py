@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from durability.load import Told
+from durability.load import Told, told_of
 from durability.main import judge
 from nemesis import figures, mutants, stream
 from nemesis.faults import Nemesis
@@ -178,14 +178,6 @@ def page(node, room, since):
             return [shown for shown in map(told_of, map(json.loads, body.splitlines())) if shown]
         time.sleep(0.5)
     raise Failed(f"{node.name} does not show {room}: {status} {body!r}")
-
-
-def told_of(message):
-    if "text" in message and "id" in message:
-        return {"id": message["id"], "text": message["text"]}
-    if message.get("event") == "gap":
-        return {"from_seq": message["from_seq"], "lost": message["lost"]}
-    return {"epoch": message["epoch"]} if message.get("event") == "reset" else None
 
 
 def runs(options):
