@@ -110,9 +110,9 @@ class Run:
 
     def last(self, room):
         """The id of a message that is published last."""
-        call = next(self.told.calls)
-        text = f"last-{call}"
         for number in range(30):
+            call = next(self.told.calls)
+            text = f"last-{call}"
             self.told.note("invoke", call=call, client=f"last-{call}", room=room, text=text)
             status, body = asked(self.world.nodes[number % 3], "POST", f"/rooms/{room}", text)
             if status == 200:
@@ -120,8 +120,6 @@ class Run:
                 self.told.note("ok", call=call, id=id)
                 return id
             time.sleep(1)
-            call = next(self.told.calls)
-            text = f"last-{call}"
         raise Failed(f"nothing can be published in {room} any more: {status} {body!r}")
 
     def judged(self, load, nemesis):
@@ -130,10 +128,12 @@ class Run:
         self.world.late.until_ready()
         kept, finals = stream.kept(self.world), []
         for room in ROOMS:
-            since = f"{load.closing[room].split('-')[0]}-{max(int(load.closing[room].split('-')[1]) - 20, 0)}"
-            self.told.note("read", room=room, since=since, told=page(self.world.late, room, since), known=load.closing[room])
+            known = load.closing[room]
+            epoch, number = known.split("-")
+            since = f"{epoch}-{max(int(number) - 20, 0)}"
+            self.told.note("read", room=room, since=since, told=page(self.world.late, room, since), known=known)
             # Behind what was lost all begins anew: what was before it is no more what the room has.
-            last = [{"id": id, "text": text} for id, text in kept.get(room, []) if id.split("-")[0] == load.closing[room].split("-")[0]]
+            last = [{"id": id, "text": text} for id, text in kept.get(room, []) if id.split("-")[0] == epoch]
             gone = int(last[0]["id"].split("-")[1]) - 1 if last and nemesis.has_purged else 0
             finals.append(json.dumps({"op": "final", "room": room, "gone": gone, "kept": last}))
         if self.told.errors:
