@@ -166,15 +166,8 @@ impl Missing {
             return vec![datagram];
         };
         if followed.is_far(id.seq) || followed.is_given_up(id.seq) {
-            match followed.doubted.take() {
-                Some((doubted, frame)) if doubted.checked_add(1) == Some(id.seq) => {
-                    shown.extend(followed.believe(doubted, frame, asks));
-                }
-                _ => {
-                    followed.doubted = Some((id.seq, Some(datagram)));
-                    return shown;
-                }
-            }
+            let Some(believed) = followed.weigh(id.seq, Some(&datagram), asks) else { return shown };
+            shown.extend(believed);
         }
         if id.seq <= followed.last.seq {
             return shown;
@@ -202,16 +195,8 @@ impl Missing {
         let asks = self.asks;
         let Ok((mut shown, followed)) = self.follow(&room, id, id.seq) else { return Vec::new() };
         if followed.is_far(id.seq) {
-            match followed.doubted.take() {
-                // It is told of again and again, where nothing is said.
-                Some((doubted, frame)) if doubted == id.seq || doubted.checked_add(1) == Some(id.seq) => {
-                    shown.extend(followed.believe(doubted, frame, asks));
-                }
-                _ => {
-                    followed.doubted = Some((id.seq, None));
-                    return shown;
-                }
-            }
+            let Some(believed) = followed.weigh(id.seq, None, asks) else { return shown };
+            shown.extend(believed);
         }
         followed.head = followed.head.max(id.seq);
         if !asks {
@@ -259,25 +244,41 @@ impl Followed {
         self.last.seq.saturating_sub(seq) > LATE && self.gaps.iter().any(|gap| gap.contains(&seq))
     }
 
+    /// Believes the number that was doubted if this odd one, of a message or of a heartbeat, speaks for it, and returns what is to be shown
+    /// then. Otherwise this is the one that is doubted now.
+    fn weigh(&mut self, seq: u64, message: Option<&Bytes>, asks: bool) -> Option<Vec<Bytes>> {
+        // A heartbeat tells of the same one again and again, where nothing is said.
+        let speaks_for = |doubted: u64| doubted.checked_add(1) == Some(seq) || (message.is_none() && doubted == seq);
+        match self.doubted.take() {
+            Some((doubted, frame)) if speaks_for(doubted) => Some(self.believe(doubted, frame, asks)),
+            _ => {
+                self.doubted = Some((seq, message.cloned()));
+                None
+            }
+        }
+    }
+
     /// Goes where `seq` is, as the room is there. Returns what is to be shown.
     fn believe(&mut self, seq: u64, frame: Option<Bytes>, asks: bool) -> Vec<Bytes> {
-        let is_back = seq <= self.last.seq;
-        if is_back {
+        if seq <= self.last.seq {
             self.gaps.retain_mut(|gap| {
                 gap.end = gap.end.min(seq);
                 !gap.is_empty()
             });
-        } else if asks {
+            (self.last.seq, self.head) = (seq, seq);
+            return frame.into_iter().collect();
+        }
+        if asks {
             self.held.extend(frame.map(|frame| (seq, frame)));
             self.head = seq;
             return Vec::new();
         }
-        let lost = if is_back { Vec::new() } else { self.lose(seq - 1) };
-        if !is_back && frame.is_none() {
-            return lost;
+        let mut shown = self.lose(seq - 1);
+        if let Some(frame) = frame {
+            (self.last.seq, self.head) = (seq, seq);
+            shown.push(frame);
         }
-        (self.last.seq, self.head) = (seq, seq);
-        lost.into_iter().chain(frame).collect()
+        shown
     }
 
     /// Goes on behind `end`: what was not received until there is lost, and what was held is shown.
