@@ -39,24 +39,29 @@ pub(super) struct Past {
 
 impl<C: Codec> Member<C> {
     /// Does what a frame asks for.
-    pub(super) fn answer(&mut self, input: Input) -> Result<Answer, Failure> {
+    pub(super) async fn answer(&mut self, input: Input) -> Result<Answer, Failure> {
         let published = match input {
             Input::Text(text) => self.current()?.publish(&text),
             Input::Command(Command::Pub { room, text }) => self.seat(&room)?.publish(&text),
-            Input::Command(command) => return self.command(command),
+            Input::Command(command) => return self.command(command).await,
         };
         let publication = published.map_err(unpublished)?;
         self.unconfirmed.await_one(publication);
         Ok(Answer::Nothing)
     }
 
-    fn command(&mut self, command: Command) -> Result<Answer, Failure> {
+    /// Other nodes may have to be asked for what is about names.
+    async fn command(&mut self, command: Command) -> Result<Answer, Failure> {
         let reply = match command {
             Command::Join { room, since, cookie: _ } => self.join(&room, since)?,
             Command::Leave { room } => self.leave(room.as_ref())?,
-            // Other nodes may have to be asked; nobody comes here with these.
-            Command::Name { .. } | Command::Who { .. } | Command::Msg { .. } => return Err(no_room()),
+            Command::Name { name, secret } => self.rename(name, secret).await?,
+            Command::Who { room } => return self.who(room.as_ref()).await.map(Answer::List),
             Command::Rooms => unreachable!("it gives way to others while it looks"),
+            Command::Msg { to, text } => {
+                self.session.tell_anywhere(&to, text).await.map_err(untold)?;
+                return Ok(Answer::Nothing);
+            }
             Command::History { count } => return self.history(count),
             Command::Format(format) => self.reform(format),
             Command::Auth(_) => unreachable!("it waits for an answer"),
@@ -68,19 +73,6 @@ impl<C: Codec> Member<C> {
             Command::Pub { .. } => unreachable!("it is published like text"),
         };
         Ok(Answer::Reply(reply))
-    }
-
-    /// Does what other nodes may have to be asked for.
-    pub(super) async fn ask_around(&mut self, command: Command) -> Result<Answer, Failure> {
-        match command {
-            Command::Name { name, secret } => self.rename(name, secret).await.map(Answer::Reply),
-            Command::Who { room } => self.who(room.as_ref()).await.map(Answer::List),
-            Command::Msg { to, text } => {
-                self.session.tell_anywhere(&to, text).await.map_err(untold)?;
-                Ok(Answer::Nothing)
-            }
-            other => self.command(other),
-        }
     }
 
     /// The rooms that it may join.

@@ -280,11 +280,14 @@ where
         };
         // Whoever sends again what somebody has signed is told nothing.
         let Some(frame) = frame else { return Ok(ControlFlow::Break(())) };
-        let input = match parse(frame) {
-            Ok(input) => self.is_there(&input).await.map(|()| input),
+        let answer = match parse(frame) {
+            Ok(input) => match self.is_there(&input).await {
+                Ok(()) => self.answer(input).await,
+                Err(failure) => Err(failure),
+            },
             Err(failure) => Err(failure),
         };
-        let joined = match input.and_then(|input| self.answer(input)) {
+        let joined = match answer {
             Ok(Answer::Reply(joined)) => joined,
             Ok(_) => unreachable!("it was a join"),
             Err(failure) => {
@@ -324,11 +327,9 @@ where
                     let writable = self.conn.writable();
                     writable.await;
                 }
-                let may = self.is_there(&input).await.and(self.begin_listing(&input).await);
-                match (may, input) {
-                    (Err(failure), _) => Err(failure),
-                    (Ok(()), Input::Command(command)) if asks_around(&command) => self.ask_around(command).await,
-                    (Ok(()), input) => self.answer(input),
+                match self.is_there(&input).await.and(self.begin_listing(&input).await) {
+                    Ok(()) => self.answer(input).await,
+                    Err(failure) => Err(failure),
                 }
             }
             Err(failure) => Err(failure),
@@ -466,11 +467,6 @@ where
     fn ended(&self, frame: Bytes) -> Bytes {
         ended::<C>(self.session.format(), frame)
     }
-}
-
-/// Whether other nodes may have to be asked for it.
-fn asks_around(command: &Command) -> bool {
-    matches!(command, Command::Name { .. } | Command::Who { .. } | Command::Msg { .. })
 }
 
 /// A frame that tells something, with the end that a line has where nothing else gives it one.
