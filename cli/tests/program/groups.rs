@@ -2,13 +2,13 @@
 //!
 //! The test is the host 10.9.0.1; `s`, `t` and `u` are 10.9.0.2, .3 and .4. It is skipped where nobody may make such hosts.
 
-use crate::process::{PATIENCE, Place, Program, command, exchange, installed, joined, output, until};
+use crate::http::{asked, asked_at};
+use crate::process::{PATIENCE, Place, Program, command, installed, joined, output, until};
 use serde_json::Value;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::any::type_name;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -146,10 +146,8 @@ fn heard(socket: &UdpSocket) -> String {
 
 /// A number among a server's metrics, of all its listeners of groups together.
 fn metric(socket: &Place, name: &str) -> u64 {
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let answer = exchange(UnixStream::connect(&**socket).expect("it listens"), request);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let lines = answer.lines().filter(|line| line.starts_with(name) && line.contains("udp://"));
+    let metrics = asked_at(socket, "GET", "/metrics", &[], "").body;
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains("udp://"));
     lines.map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok()).expect("a number")).sum()
 }
 
@@ -171,9 +169,8 @@ fn what_a_host_says_reaches_every_member_in_order_and_what_members_say_is_on_the
             for number in 0..1000 {
                 assert_eq!(said(&mut lines), number.to_string());
             }
-            let asked = b"GET /rooms/r/messages?limit=1000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-            let history = exchange(program.tcp(1), asked);
-            assert!(String::from_utf8_lossy(&history).contains(r#""from":"udp""#), "{}", history.escape_ascii());
+            let history = asked(program.tcp(1), "GET", "/rooms/r/messages?limit=1000", &[], "").body;
+            assert!(history.contains(r#""from":"udp""#), "{history}");
             wire(&lines, &host);
         }
     });

@@ -10,6 +10,8 @@ mod streams;
 use crate::process::{Program, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 const HTTP: &str = "rooms=http://127.0.0.1:0";
 
@@ -158,6 +160,11 @@ pub(crate) fn asked(stream: impl Read + Write, method: &str, path: &str, headers
     let mut client = Client::over(stream);
     client.send(request(method, path, headers, body));
     client.answer()
+}
+
+/// The same at a Unix socket.
+pub(crate) fn asked_at(socket: &Path, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    asked(UnixStream::connect(socket).expect("it listens"), method, path, headers, body)
 }
 
 /// Asks the first listener.

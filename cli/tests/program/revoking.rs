@@ -1,6 +1,6 @@
 //! What an operator revokes: whoever is there by it is closed, whoever comes with it is refused, also after a restart.
 
-use crate::http::{Client, asked};
+use crate::http::{Client, asked, asked_at};
 use crate::operating;
 use crate::process::{Deadline, PATIENCE, Place, Program, command, run, until};
 use crate::rooms::Peer;
@@ -72,10 +72,7 @@ impl Served {
 
     /// Soon its metrics say so.
     fn counts(&self, lines: [&str; 2]) {
-        let metrics = || {
-            let stream = std::os::unix::net::UnixStream::connect(&*self.socket).expect("it listens");
-            asked(stream, "GET", "/metrics", &[], "").body
-        };
+        let metrics = || asked_at(&self.socket, "GET", "/metrics", &[], "").body;
         until(|| lines.iter().all(|line| metrics().lines().any(|told| told == *line)));
     }
 

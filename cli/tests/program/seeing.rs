@@ -1,19 +1,17 @@
 //! What operators see of a server in trouble: many that have left, some that do not read, and a worker that is held up.
 
-use crate::http::{Client, asked, request};
+use crate::http::{asked, asked_at, request};
 use crate::process::{Place, Program, command, python_with, until};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn read(socket: &Path, path: &str) -> Value {
-    let mut client = Client::over(UnixStream::connect(socket).expect("it listens"));
-    client.send(request("GET", path, &[], ""));
-    let answer = client.answer();
+    let answer = asked_at(socket, "GET", path, &[], "");
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str(&answer.body).expect("it is JSON")
 }

@@ -1,6 +1,6 @@
 //! What operators do to a server that runs, by `switchboard admin`, and what those who are there notice.
 
-use crate::http::asked;
+use crate::http::{asked, asked_at};
 use crate::operating;
 use crate::process::{End, Place, Program, ask, command, until};
 use crate::tokens::made;
@@ -314,8 +314,7 @@ fn what_is_set_and_what_it_comes_to_is_told_without_a_secret() {
     assert!(can("anonymous", "join", "ops.east").contains("because: no line grants it"));
     let by_token = |token: &str| {
         let body = format!("{{\"token\":\"{token}\",\"action\":\"read\",\"room\":\"ops.x\"}}");
-        let stream = std::os::unix::net::UnixStream::connect(&*socket).expect("it listens");
-        asked(stream, "POST", "/can", &["content-type: application/json"], &body)
+        asked_at(&socket, "POST", "/can", &["content-type: application/json"], &body)
     };
     let answer = by_token(&token);
     assert!(answer.status == 200 && answer.body.contains("\"allowed\":true"), "{}", answer.body);
@@ -417,10 +416,7 @@ fn another_file_is_judged_and_nothing_changes() {
     assert!(wrong.log[0].starts_with(&place) && wrong.log.iter().any(|line| line.contains("histroy")), "{wrong:?}");
     let config = operating::done(operating::admin(&socket, &["config"]));
     assert!(!config.contains("\"warn\""), "{config}");
-    let ask = |kind: &str| {
-        let stream = std::os::unix::net::UnixStream::connect(&*socket).expect("it listens");
-        asked(stream, "POST", "/config/check", &[kind], &listen).status
-    };
+    let ask = |kind: &str| asked_at(&socket, "POST", "/config/check", &[kind], &listen).status;
     assert_eq!((ask("content-type: application/toml"), ask("content-type: text/plain")), (200, 415));
     program.stop();
 }

@@ -1,12 +1,11 @@
 //! `switchboard top` beside a server: as an object, and on a terminal that tmux keeps.
 
-use crate::http::{Client, request};
+use crate::http::asked_at;
 use crate::process::{Place, Program, installed, output, run, until};
 use crate::tokens::made;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,9 +20,7 @@ fn member(program: &Program, name: &str) -> TcpStream {
 }
 
 fn get(socket: &Path, path: &str) -> Value {
-    let mut client = Client::over(UnixStream::connect(socket).expect("it listens"));
-    client.send(request("GET", path, &[], ""));
-    serde_json::from_str(&client.answer().body).expect("it is JSON")
+    serde_json::from_str(&asked_at(socket, "GET", path, &[], "").body).expect("it is JSON")
 }
 
 /// But for what changes from one moment to the next.
