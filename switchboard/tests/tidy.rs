@@ -599,15 +599,10 @@ fn function_length(lines: &[&str]) -> usize {
 
 /// Types that are known outside of their file, and whether they are public.
 fn visible_types(source: &Source) -> impl Iterator<Item = (&str, bool)> {
-    source.shipped().lines().filter_map(|line| {
-        let rest = line.strip_prefix("pub")?;
-        let (is_public, rest) = match rest.strip_prefix('(') {
-            Some(within) => (false, within.split_once(") ")?.1),
-            None => (true, rest.strip_prefix(' ')?),
-        };
-        let (kind, rest) = rest.split_once(' ')?;
+    source.shipped().lines().filter(|line| line.starts_with("pub")).filter_map(|line| {
+        let (kind, rest) = without_visibility(line).split_once(' ')?;
         let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
-        ["struct", "enum", "trait", "type", "union"].contains(&kind).then_some((name, is_public))
+        ["struct", "enum", "trait", "type", "union"].contains(&kind).then_some((name, line.starts_with("pub ")))
     })
 }
 
