@@ -121,6 +121,19 @@ impl World {
         }
     }
 
+    fn change_somewhere(&mut self) {
+        let number = self.below(NODES as u64) as usize;
+        self.change(number);
+    }
+
+    /// So many changes, a step after each.
+    fn go_on(&mut self, changes: usize) {
+        for _ in 0..changes {
+            self.change_somewhere();
+            self.step();
+        }
+    }
+
     fn run(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
@@ -155,11 +168,7 @@ impl World {
 fn nodes_agree_once_the_bus_carries_what_is_said_whatever_it_lost_doubled_or_delayed() {
     for seed in 1..300 {
         let mut world = World::new(seed);
-        for _ in 0..60 {
-            let number = world.below(NODES as u64) as usize;
-            world.change(number);
-            world.step();
-        }
+        world.go_on(60);
         world.is_faulty = false;
         world.run(Duration::from_secs(10));
         assert!(world.is_agreed(), "seed {seed}");
@@ -171,19 +180,12 @@ fn a_node_that_was_away_is_forgotten_and_known_again_with_all_that_changed_meanw
     for seed in 1..100 {
         let mut world = World::new(seed);
         world.is_faulty = false;
-        for _ in 0..20 {
-            let number = world.below(NODES as u64) as usize;
-            world.change(number);
-            world.step();
-        }
+        world.go_on(20);
         world.nodes[0].is_away = true;
         world.run(Duration::from_secs(13));
         assert_eq!((world.nodes[0].table.peers(), world.nodes[1].table.peers()), (0, 1), "seed {seed}");
         assert_eq!(world.nodes[0].table.behind(None, 10), [], "it knows of nobody else then");
-        for _ in 0..10 {
-            let number = world.below(NODES as u64) as usize;
-            world.change(number);
-        }
+        (0..10).for_each(|_| world.change_somewhere());
         world.nodes[0].is_away = false;
         world.run(Duration::from_secs(6));
         assert!(world.is_agreed(), "seed {seed}");
@@ -195,11 +197,7 @@ fn whoever_adds_up_who_came_and_went_has_the_count_where_nothing_is_lost() {
     let mut world = World::new(7);
     world.is_faulty = false;
     world.run(Duration::from_secs(3));
-    for _ in 0..200 {
-        let number = world.below(NODES as u64) as usize;
-        world.change(number);
-        world.step();
-    }
+    world.go_on(200);
     world.nodes[2].is_away = true;
     world.run(Duration::from_secs(13));
     let node = &world.nodes[0];
