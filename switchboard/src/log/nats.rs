@@ -25,8 +25,10 @@ pub use stream::{NATS_PROFILES, NatsProfile, NatsProfileError, NatsRetention};
 
 use crate::Trust;
 use crate::metrics::Durations;
+use serde_json::Value;
 use shared::{Progress, Shared};
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -207,8 +209,8 @@ impl NatsEngine {
         let engine = Self::start(options)?;
         let until = Instant::now() + OPEN_TIME;
         engine.connected(until).await?;
-        engine.prepare(until).await?;
-        engine.prepare_records(until).await?;
+        engine.prepare(until, || engine::stream(&engine.shared), stream::differences).await?;
+        engine.prepare(until, || records::stream(&engine.shared), records::differences).await?;
         Ok(engine)
     }
 
@@ -247,12 +249,17 @@ impl NatsEngine {
     }
 
     /// Waits until there is a stream, and says what is wrong with it.
-    async fn prepare(&self, until: Instant) -> Result<(), NatsError> {
+    async fn prepare<F: Future<Output = Result<Value, E>>, E: fmt::Display>(
+        &self,
+        until: Instant,
+        stream: impl Fn() -> F,
+        differences: fn(&Value, NatsProfile) -> Vec<String>,
+    ) -> Result<(), NatsError> {
         loop {
-            let reason = match engine::stream(&self.shared).await {
+            let reason = match stream().await {
                 Ok(info) => {
                     let profile = self.shared.options.profile;
-                    let differences = stream::differences(&info, profile);
+                    let differences = differences(&info, profile);
                     return if differences.is_empty() {
                         Ok(())
                     } else {
@@ -262,28 +269,6 @@ impl NatsEngine {
                 Err(reason) => reason,
             };
             // A cluster that is starting has no leader yet.
-            if Instant::now() + AGAIN >= until {
-                return Err(NatsError::Stream { reason: reason.to_string() });
-            }
-            sleep(AGAIN).await;
-        }
-    }
-
-    /// The same of the stream that has names.
-    async fn prepare_records(&self, until: Instant) -> Result<(), NatsError> {
-        loop {
-            let profile = self.shared.options.profile;
-            let reason = match records::stream(&self.shared).await {
-                Ok(info) => {
-                    let differences = records::differences(&info, profile);
-                    return if differences.is_empty() {
-                        Ok(())
-                    } else {
-                        Err(NatsError::Differs { profile, differences })
-                    };
-                }
-                Err(reason) => reason,
-            };
             if Instant::now() + AGAIN >= until {
                 return Err(NatsError::Stream { reason: reason.to_string() });
             }

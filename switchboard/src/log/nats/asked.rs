@@ -3,6 +3,7 @@
 //! One inbox takes all answers; the last part of an answer's subject is the number of what was asked. Knows no sockets.
 
 use super::wire::Received;
+use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,22 @@ pub(super) enum Outcome {
     NobodyThere,
     /// Nobody has answered, or the connection was lost: what was asked for may have happened.
     Unanswered(Arc<str>),
+}
+
+impl Outcome {
+    /// All messages; or why there are none, which is `nobody` where nobody is there.
+    pub(super) fn answers(self, nobody: &str) -> Result<Vec<Received>, Arc<str>> {
+        match self {
+            Self::Answered(answers) => Ok(answers),
+            Self::NobodyThere => Err(nobody.into()),
+            Self::Unanswered(reason) => Err(reason),
+        }
+    }
+
+    /// What one message says.
+    pub(super) fn answer(self, nobody: &str) -> Result<Bytes, Arc<str>> {
+        self.answers(nobody)?.pop().map(|answer| answer.payload).ok_or_else(|| "it answers nothing".into())
+    }
 }
 
 pub(super) type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;

@@ -60,17 +60,15 @@ fn make(shared: &Arc<Shared>, done: EngineAnswer<Value>) {
     shared.ask(CREATE, "", configuration.to_string().as_bytes(), Answers::One, READ_TIME, Box::new(made));
 }
 
+const NO_LEADER: &str = "the stream has no leader";
+
 /// What one message answers.
 fn one(outcome: Outcome) -> Result<Bytes, EngineError> {
-    several(outcome)?.pop().map(|answer| answer.payload).ok_or_else(|| EngineError("it answers nothing".into()))
+    outcome.answer(NO_LEADER).map_err(EngineError)
 }
 
 fn several(outcome: Outcome) -> Result<Vec<Received>, EngineError> {
-    match outcome {
-        Outcome::Answered(answers) => Ok(answers),
-        Outcome::NobodyThere => Err(EngineError("the stream has no leader".into())),
-        Outcome::Unanswered(reason) => Err(EngineError(reason)),
-    }
+    outcome.answers(NO_LEADER).map_err(EngineError)
 }
 
 impl NatsEngine {

@@ -1,6 +1,5 @@
 //! What an operator does with a log that nodes share, beside them: looks at it, and has all rooms begin anew. Nothing is made that is not there.
 
-use super::asked::{Answers, Outcome};
 use super::shared::Progress;
 use super::subjects::{self, BUCKETS};
 use super::{NatsEngine, NatsError, NatsOptions, OPEN_TIME, api, stream};
@@ -161,21 +160,11 @@ impl NatsEngine {
     async fn info(&self, subject: &str, filter: &str) -> Result<Option<Value>, NatsError> {
         let question: Bytes =
             if filter.is_empty() { Bytes::new() } else { json!({ "subjects_filter": filter }).to_string().into() };
-        let (done, told) = oneshot::channel();
-        // Nobody may be waiting any more.
-        let answered = Box::new(move |outcome| drop(done.send(outcome)));
-        self.shared.ask(subject, "", &question, Answers::One, TIME, answered);
-        match told.await.map_err(|_| fault("it is closed"))? {
-            Outcome::Answered(mut answers) => {
-                let answer = answers.pop().ok_or_else(|| fault("it answers nothing"))?;
-                match api::answer(&answer.payload) {
-                    Ok(info) => Ok(Some(info)),
-                    Err(refusal) if refusal.is_no_stream() => Ok(None),
-                    Err(refusal) => Err(fault(refusal.text)),
-                }
-            }
-            Outcome::NobodyThere => Err(fault("it has no leader")),
-            Outcome::Unanswered(reason) => Err(fault(reason)),
+        let outcome = self.shared.asked(subject, &question, TIME).await;
+        match api::answer(&outcome.answer("it has no leader").map_err(fault)?) {
+            Ok(info) => Ok(Some(info)),
+            Err(refusal) if refusal.is_no_stream() => Ok(None),
+            Err(refusal) => Err(fault(refusal.text)),
         }
     }
 }

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 const INFO: &str = "$JS.API.STREAM.INFO.SBN";
 const CREATE: &str = "$JS.API.STREAM.CREATE.SBN";
@@ -56,7 +55,7 @@ pub(super) fn differences(info: &Value, profile: NatsProfile) -> Vec<String> {
 }
 
 /// The stream as it is: made, if it is not there.
-pub(super) async fn stream(shared: &Arc<Shared>) -> Result<Value, Arc<str>> {
+pub(super) async fn stream(shared: &Shared) -> Result<Value, Arc<str>> {
     let looked = one(shared, INFO, b"").await?;
     match api::answer(&looked) {
         Ok(info) => Ok(info),
@@ -69,23 +68,13 @@ pub(super) async fn stream(shared: &Arc<Shared>) -> Result<Value, Arc<str>> {
     }
 }
 
-async fn one(shared: &Arc<Shared>, subject: &str, question: &[u8]) -> Result<Bytes, Arc<str>> {
-    let (done, told) = oneshot::channel();
-    // Nobody may be waiting any more.
-    let answered = Box::new(move |outcome| drop(done.send(payload(outcome))));
-    shared.ask(subject, "", question, Answers::One, READ_TIME, answered);
-    told.await.unwrap_or_else(|_| Err("it is closed".into()))
+async fn one(shared: &Shared, subject: &str, question: &[u8]) -> Result<Bytes, Arc<str>> {
+    payload(shared.asked(subject, question, READ_TIME).await)
 }
 
 /// What one message answers.
 fn payload(outcome: Outcome) -> Result<Bytes, Arc<str>> {
-    match outcome {
-        Outcome::Answered(mut answers) => {
-            answers.pop().map(|one| one.payload).ok_or_else(|| "it answers nothing".into())
-        }
-        Outcome::NobodyThere => Err("the stream of names has no leader".into()),
-        Outcome::Unanswered(reason) => Err(reason),
-    }
+    outcome.answer("the stream of names has no leader")
 }
 
 /// The stream is gone, as one in memory is when its server was restarted: it is made again, for whoever asks next.

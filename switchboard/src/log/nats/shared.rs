@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use switchboard_proto::RoomName;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -138,6 +138,18 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Asks `subject` for one message.
+    ///
+    /// # Cancel safety
+    /// Nobody is told what comes of it; it is asked all the same.
+    pub(super) async fn asked(&self, subject: &str, payload: &[u8], time: Duration) -> Outcome {
+        let (done, told) = oneshot::channel();
+        // Nobody may be waiting any more.
+        let answered = Box::new(move |outcome| drop(done.send(outcome)));
+        self.ask(subject, "", payload, Answers::One, time, answered);
+        told.await.unwrap_or_else(|_| Outcome::Unanswered("it is closed".into()))
     }
 
     /// Asks `subject`; `done` is called once, on the connection's task.
