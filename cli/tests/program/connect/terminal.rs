@@ -211,6 +211,7 @@ fn a_terminal_that_a_shell_has_had_meanwhile_is_taken_again() {
     assert!(!session.is_as_found());
     session.press("\x15/ping\r");
     session.shows("* pong");
+    session.prompts();
     session.press("\x04");
     assert_eq!(session.code(), Some(0));
 }
