@@ -70,14 +70,18 @@ impl World {
         }
     }
 
-    fn follow(&mut self, number: usize, Effects { said, changes }: Effects) {
-        for change in changes {
-            let told = self.nodes[number].told.entry(change.room.clone()).or_default();
-            *told += change.news.joined.cast_signed() - change.news.left.cast_signed();
-            self.nodes[number].last.insert(change.room, change.members);
-        }
-        for (to, word) in said {
-            self.say(number, to, &word);
+    fn follow(&mut self, number: usize, effects: Effects) {
+        let mut next = Some(effects);
+        while let Some(Effects { said, changes }) = next {
+            for change in changes {
+                let told = self.nodes[number].told.entry(change.room.clone()).or_default();
+                *told += change.news.joined.cast_signed() - change.news.left.cast_signed();
+                self.nodes[number].last.insert(change.room, change.members);
+            }
+            for (to, word) in said {
+                self.say(number, to, &word);
+            }
+            next = self.nodes[number].table.forget_more();
         }
     }
 
@@ -93,8 +97,8 @@ impl World {
         }
         if self.now.as_millis().is_multiple_of(BEAT.as_millis()) {
             for number in 0..NODES {
-                let silent = self.nodes[number].table.expire(now);
-                self.follow(number, silent);
+                self.nodes[number].table.expire(now);
+                self.follow(number, Effects::default());
                 let beat = self.nodes[number].table.beat();
                 self.say(number, None, &beat);
             }
@@ -235,4 +239,50 @@ fn what_a_node_sends_back_to_itself_changes_nothing() {
     let piece = table.tell(vec![((room.clone(), Some(2)), RoomNews::default())]).remove(0);
     let outcome = table.hear(&piece, Duration::ZERO);
     assert!(outcome.changes.is_empty() && outcome.said.is_empty() && table.members(&room).is_none());
+}
+
+/// A table that knows a node with so many rooms, one member in each.
+fn crowded(rooms: usize) -> NodeTable {
+    let mut table = NodeTable::new(NodeId(0));
+    for (version, piece) in (0..rooms).collect::<Vec<_>>().chunks(2000).enumerate() {
+        let lines: Vec<_> = piece.iter().map(|room| format!("r{room:06} 1 1 0 0")).collect();
+        table.hear(format!("news 1 7 {}\n{}", version + 1, lines.join("\n")).as_bytes(), Duration::ZERO);
+    }
+    assert_eq!((table.peers(), table.only_there()), (1, rooms));
+    table
+}
+
+#[test]
+fn a_node_with_many_rooms_is_forgotten_a_few_at_a_time() {
+    for bye in ["bye 1 7\n", "nothing"] {
+        let mut table = crowded(10_000);
+        assert!(table.hear(bye.as_bytes(), Duration::ZERO).changes.is_empty());
+        table.expire(Duration::from_mins(1));
+        assert_eq!((table.peers(), table.only_there()), (0, 10_000));
+        // Whatever it says until then counts for nothing.
+        let again = table.hear(b"news 1 7 9\nr000000 5 0 0 0\n", Duration::from_mins(1));
+        assert!(again.changes.is_empty());
+        let mut left = 0;
+        while let Some(more) = table.forget_more() {
+            assert!((1..=1024).contains(&more.changes.len()), "{}", more.changes.len());
+            left += more.changes.iter().map(|change| change.news.left).sum::<usize>();
+        }
+        assert_eq!((left, table.only_there(), table.behind(None, 9)), (10_000, 0, Vec::new()));
+        table.hear(b"news 1 7 1\nr000000 5 0 0 0\n", Duration::from_mins(1));
+        assert_eq!((table.peers(), table.only_there()), (1, 1), "it is known again");
+    }
+}
+
+#[test]
+fn rooms_that_a_node_has_no_more_are_forgotten_a_few_at_a_time() {
+    let mut table = crowded(10_000);
+    let mut next = Some(table.hear(b"rooms 1 7 9 r000100 r009000\nr000200 1\nr005000 4\nr008999 1\n", Duration::ZERO));
+    let mut left = 0;
+    while let Some(Effects { changes, .. }) = next {
+        assert!(changes.len() <= 1024 + 1, "{}", changes.len());
+        left += changes.iter().filter(|change| change.news.left == 1).count();
+        next = table.forget_more();
+    }
+    assert_eq!((left, table.only_there()), (8900 - 3, 1100 + 3));
+    assert_eq!(table.members(&RoomName::parse("r005000").expect("a name")), Some(4));
 }

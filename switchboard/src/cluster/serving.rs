@@ -10,6 +10,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::RoomName;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 /// The others are told what has changed at most this often.
@@ -17,6 +18,9 @@ const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// Rooms that are looked at before other tasks have their turn.
 const AT_ONCE: usize = 256;
+
+/// Rooms of this node of which the others are told while nobody else may look at the table.
+const TOLD_AT_ONCE: usize = 1024;
 
 pub(super) struct NodeTask {
     pub(super) shared: Arc<Shared>,
@@ -29,23 +33,16 @@ impl NodeTask {
         let (mut beat_at, mut news_at) = (self.began, self.began);
         loop {
             for (word, asker) in self.shared.heard.take() {
-                if let Some(asker) = asker {
-                    self.answer(&word, asker);
-                    continue;
+                match asker {
+                    Some(asker) => self.answer(&word, asker),
+                    None => self.hear(&word).await,
                 }
-                let outcome = self.shared.table.lock().hear(&word, self.began.elapsed());
-                self.follow(outcome).await;
+                // There may be thousands, and the log's task is on this thread too.
+                yield_now().await;
+                self.beat(&mut beat_at).await;
             }
+            self.beat(&mut beat_at).await;
             let now = Instant::now();
-            if beat_at <= now {
-                beat_at = now + BEAT;
-                let (beat, silent) = {
-                    let mut table = self.shared.table.lock();
-                    (table.beat(), table.expire(self.began.elapsed()))
-                };
-                self.shared.bus.tell_all(beat);
-                self.follow(silent).await;
-            }
             let has_news = !self.shared.changed.lock().is_empty();
             if has_news && news_at <= now {
                 news_at = now + NEWS_EVERY;
@@ -60,19 +57,41 @@ impl NodeTask {
         }
     }
 
+    async fn hear(&self, word: &[u8]) {
+        let outcome = self.shared.table.lock().hear(word, self.began.elapsed());
+        self.follow(outcome).await;
+    }
+
+    /// Says that this node is there, if it is time to, and forgets those that have not.
+    async fn beat(&self, at: &mut Instant) {
+        let now = Instant::now();
+        if *at <= now {
+            *at = now + BEAT;
+            let beat = {
+                let mut table = self.shared.table.lock();
+                table.expire(self.began.elapsed());
+                table.beat()
+            };
+            self.shared.bus.tell_all(beat);
+            self.follow(Effects::default()).await;
+        }
+    }
+
     /// Tells the others what has changed in rooms of this node.
     async fn tell_news(&self) {
         let rooms = std::mem::take(&mut *self.shared.changed.lock());
-        let mut news: Vec<(RoomCount, RoomNews)> = Vec::new();
-        for (place, room) in rooms.into_iter().enumerate() {
-            news.push(self.news(room));
-            if place % AT_ONCE == AT_ONCE - 1 {
-                tokio::task::yield_now().await;
+        for some in rooms.chunks(TOLD_AT_ONCE) {
+            let mut news: Vec<(RoomCount, RoomNews)> = Vec::new();
+            for (place, room) in some.iter().enumerate() {
+                news.push(self.news(room.clone()));
+                if place % AT_ONCE == AT_ONCE - 1 {
+                    yield_now().await;
+                }
             }
-        }
-        let pieces = self.shared.table.lock().tell(news);
-        for piece in pieces {
-            self.shared.bus.tell_all(piece);
+            let pieces = self.shared.table.lock().tell(news);
+            for piece in pieces {
+                self.shared.bus.tell_all(piece);
+            }
         }
     }
 
@@ -98,18 +117,24 @@ impl NodeTask {
         self.shared.bus.answer(&asker, told);
     }
 
-    async fn follow(&self, Effects { said, changes }: Effects) {
-        for (node, word) in said {
-            match node {
-                Some(node) => self.shared.bus.tell(node, word),
-                None => self.shared.bus.tell_all(word),
+    async fn follow(&self, mut effects: Effects) {
+        loop {
+            let Effects { said, changes } = effects;
+            for (node, word) in said {
+                match node {
+                    Some(node) => self.shared.bus.tell(node, word),
+                    None => self.shared.bus.tell_all(word),
+                }
             }
-        }
-        for (place, change) in changes.into_iter().enumerate() {
-            self.hub.changed(&change.room, change.members, change.news);
-            if place % AT_ONCE == AT_ONCE - 1 {
-                tokio::task::yield_now().await;
+            for (place, change) in changes.into_iter().enumerate() {
+                self.hub.changed(&change.room, change.members, change.news);
+                if place % AT_ONCE == AT_ONCE - 1 {
+                    yield_now().await;
+                }
             }
+            let Some(more) = self.shared.table.lock().forget_more() else { return };
+            effects = more;
+            yield_now().await;
         }
     }
 }

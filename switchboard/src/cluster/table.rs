@@ -7,7 +7,7 @@ use super::bus::NodeId;
 use super::words::{self, NodeWord, RoomCount};
 use crate::hub::elsewhere::RoomNews;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::time::Duration;
 use switchboard_proto::{RoomName, RoomSummary};
@@ -27,7 +27,10 @@ const MOST_NODES: usize = 64;
 /// Rooms that all other nodes together are known to have, a room of two nodes twice: about 150 MB. What is beyond is passed over.
 const MOST_ENTRIES: usize = 1 << 20;
 
-/// What is to be said, and what has changed here by what was heard.
+/// Rooms of a node that are forgotten at once: a node may have had a million, and whoever asks for a room waits meanwhile.
+const FORGOTTEN_AT_ONCE: usize = 1024;
+
+/// What is to be said, and what has changed here by what was heard. There may be [more to forget](NodeTable::forget_more) then.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// To this node, or to all.
@@ -47,38 +50,40 @@ struct Peer {
     heard: Duration,
     version: u64,
     digest: u64,
-    rooms: usize,
+    /// Where it is counted.
+    rooms: BTreeSet<RoomName>,
     /// When it was asked for everything, and when it was told everything.
     asked: Option<Duration>,
     told: Option<Duration>,
+    /// It is no peer any more once its rooms are forgotten.
+    is_gone: bool,
 }
 
-#[derive(Default)]
-struct Room {
-    /// As the others were told.
-    here: Option<u32>,
-    there: Vec<(NodeId, u32)>,
-}
-
-impl Room {
-    fn members(&self) -> usize {
-        self.there.iter().map(|(_, members)| *members as usize).sum()
-    }
-
-    fn is_only_there(&self) -> bool {
-        self.here.is_none() && !self.there.is_empty()
-    }
+/// Rooms that a node has no more: those between two names that are not among `kept`.
+struct Forgetting {
+    node: NodeId,
+    after: Option<RoomName>,
+    until: Option<RoomName>,
+    kept: BTreeSet<RoomName>,
 }
 
 pub(super) struct NodeTable {
     own: NodeId,
     version: u64,
     digest: u64,
-    rooms: BTreeMap<RoomName, Room>,
+    /// This node's rooms, as the others were told.
+    here: BTreeMap<RoomName, u32>,
+    /// Those of other nodes, and how many members each of these has.
+    there: BTreeMap<RoomName, Vec<(NodeId, u32)>>,
     /// Rooms that this node has not.
     only_there: usize,
     entries: usize,
     peers: HashMap<NodeId, Peer>,
+    forgetting: VecDeque<Forgetting>,
+}
+
+fn sum(there: &[(NodeId, u32)]) -> usize {
+    there.iter().map(|(_, members)| *members as usize).sum()
 }
 
 /// What one room adds to a sum of all.
@@ -91,17 +96,18 @@ fn digest(room: &RoomName, members: u32) -> u64 {
 impl NodeTable {
     pub(super) fn new(own: NodeId) -> Self {
         let (version, digest, only_there, entries) = Default::default();
-        Self { own, version, digest, rooms: BTreeMap::new(), only_there, entries, peers: HashMap::new() }
+        let (here, there, peers, forgetting) = Default::default();
+        Self { own, version, digest, here, there, only_there, entries, peers, forgetting }
     }
 
     /// Members of a room on other nodes.
     pub(super) fn members(&self, room: &RoomName) -> Option<usize> {
-        self.rooms.get(room).filter(|room| !room.there.is_empty()).map(Room::members)
+        self.there.get(room).map(|there| sum(there))
     }
 
     /// Other nodes that have members in a room, in order.
     pub(super) fn nodes_of(&self, room: &RoomName) -> Vec<NodeId> {
-        let there = self.rooms.get(room).map(|room| &room.there[..]).unwrap_or_default();
+        let there = self.there.get(room).map(|there| &there[..]).unwrap_or_default();
         let mut nodes: Vec<_> = there.iter().filter(|(_, members)| *members > 0).map(|(node, _)| *node).collect();
         nodes.sort_unstable();
         nodes
@@ -112,14 +118,13 @@ impl NodeTable {
     }
 
     pub(super) fn peers(&self) -> usize {
-        self.peers.len()
+        self.peers.values().filter(|peer| !peer.is_gone).count()
     }
 
     /// Rooms of other nodes behind `after`.
     pub(super) fn behind(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomSummary> {
-        let behind = self.rooms.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
-        let there = behind.filter(|(_, room)| !room.there.is_empty());
-        there.take(limit).map(|(name, room)| RoomSummary { name: name.clone(), members: room.members() }).collect()
+        let behind = self.there.range::<RoomName, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        behind.take(limit).map(|(name, there)| RoomSummary { name: name.clone(), members: sum(there) }).collect()
     }
 
     pub(super) fn beat(&self) -> Bytes {
@@ -138,12 +143,12 @@ impl NodeTable {
 
     /// Notes what this node has of a room. Says whether that is anything new.
     fn has(&mut self, name: &RoomName, members: Option<u32>, news: &RoomNews) -> bool {
-        let room = self.rooms.entry(name.clone()).or_default();
-        let before = room.is_only_there();
-        let was = std::mem::replace(&mut room.here, members);
-        self.only_there = self.only_there + usize::from(room.is_only_there()) - usize::from(before);
-        if room.here.is_none() && room.there.is_empty() {
-            self.rooms.remove(name);
+        let was = match members {
+            Some(members) => self.here.insert(name.clone(), members),
+            None => self.here.remove(name),
+        };
+        if self.there.contains_key(name) {
+            self.only_there = self.only_there + usize::from(was.is_some()) - usize::from(members.is_some());
         }
         for members in [was, members].into_iter().flatten() {
             self.digest ^= digest(name, members);
@@ -156,7 +161,7 @@ impl NodeTable {
         let mut outcome = Effects::default();
         match words::read(word) {
             Some(NodeWord::Want { node }) if node != self.own => self.tell_all(node, now, &mut outcome),
-            Some(NodeWord::Bye { node }) => self.forget(node, &mut outcome),
+            Some(NodeWord::Bye { node }) => self.forget(node),
             Some(NodeWord::Beat { node, version, digest }) if self.knows(node, now) => {
                 let Some(peer) = self.peers.get(&node) else { return outcome };
                 // A beat that is late says nothing of what came behind it.
@@ -193,14 +198,16 @@ impl NodeTable {
         outcome
     }
 
-    /// Whether that is another node, which is known from now on.
+    /// Whether that is another node, which is known from now on. One that is being forgotten is not until it is.
     fn knows(&mut self, node: NodeId, now: Duration) -> bool {
         if node == self.own || self.peers.len() >= MOST_NODES && !self.peers.contains_key(&node) {
             return false;
         }
-        let new = || Peer { heard: now, version: 0, digest: 0, rooms: 0, asked: None, told: None };
-        self.peers.entry(node).or_insert_with(new).heard = now;
-        true
+        let (version, digest, rooms, asked, told, is_gone) = Default::default();
+        let new = || Peer { heard: now, version, digest, rooms, asked, told, is_gone };
+        let peer = self.peers.entry(node).or_insert_with(new);
+        peer.heard = now;
+        !peer.is_gone
     }
 
     fn ask(&mut self, node: NodeId, now: Duration, outcome: &mut Effects) {
@@ -219,7 +226,7 @@ impl NodeTable {
             && peer.told.is_none_or(|told| now.saturating_sub(told) >= AGAIN / 2)
         {
             peer.told = Some(now);
-            let here = self.rooms.iter().filter_map(|(name, room)| Some((name.clone(), room.here?)));
+            let here = self.here.iter().map(|(name, members)| (name.clone(), *members));
             let pieces = words::rooms(self.own, self.version, here);
             outcome.said.extend(pieces.into_iter().map(|piece| (Some(node), piece)));
         }
@@ -238,12 +245,9 @@ impl NodeTable {
         {
             return;
         }
-        let known = (after.as_ref().map_or(Unbounded, Excluded), until.as_ref().map_or(Unbounded, Included));
-        let known = self.rooms.range::<RoomName, _>(known);
-        let its = known.filter(|(_, room)| room.there.iter().any(|(known, _)| *known == node));
         let told: BTreeMap<_, _> = rooms.into_iter().collect();
-        let gone: Vec<_> = its.map(|(name, _)| name.clone()).filter(|name| !told.contains_key(name)).collect();
-        for (name, members) in gone.into_iter().map(|name| (name, None)).chain(told) {
+        self.forget_some(Forgetting { node, after, until, kept: told.keys().cloned().collect() }, outcome);
+        for (name, members) in told {
             self.set(node, &name, members, None, outcome);
         }
     }
@@ -258,35 +262,39 @@ impl NodeTable {
         outcome: &mut Effects,
     ) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if members.is_none() && !self.rooms.contains_key(name) {
+        if members.is_none() && !self.there.contains_key(name) {
             return;
         }
-        let room = self.rooms.entry(name.clone()).or_default();
-        let before = room.is_only_there();
-        let place = room.there.iter().position(|(known, _)| *known == node);
-        let was = place.map(|place| room.there[place].1);
+        let there = self.there.entry(name.clone()).or_default();
+        let was_there = !there.is_empty();
+        let place = there.iter().position(|(known, _)| *known == node);
+        let was = place.map(|place| there[place].1);
         match (place, members) {
-            (Some(place), Some(members)) => room.there[place].1 = members,
-            (Some(place), None) => _ = room.there.swap_remove(place),
-            (None, Some(members)) if self.entries < MOST_ENTRIES => room.there.push((node, members)),
+            (Some(place), Some(members)) => there[place].1 = members,
+            (Some(place), None) => _ = there.swap_remove(place),
+            (None, Some(members)) if self.entries < MOST_ENTRIES => there.push((node, members)),
             (None, _) => {
-                if room.here.is_none() && room.there.is_empty() {
-                    self.rooms.remove(name);
+                if there.is_empty() {
+                    self.there.remove(name);
                 }
                 return;
             }
         }
-        self.only_there = self.only_there + usize::from(room.is_only_there()) - usize::from(before);
-        let all = room.members();
-        if room.here.is_none() && room.there.is_empty() {
-            self.rooms.remove(name);
+        let (is_there, all) = (!there.is_empty(), sum(there));
+        if !is_there {
+            self.there.remove(name);
+        }
+        if !self.here.contains_key(name) {
+            self.only_there = self.only_there + usize::from(is_there) - usize::from(was_there);
         }
         for members in [was, members].into_iter().flatten() {
             peer.digest ^= digest(name, members);
         }
-        let more = usize::from(members.is_some());
-        let fewer = usize::from(was.is_some());
-        (peer.rooms, self.entries) = (peer.rooms + more - fewer, self.entries + more - fewer);
+        match members {
+            Some(_) => _ = peer.rooms.insert(name.clone()),
+            None => _ = peer.rooms.remove(name),
+        }
+        self.entries = self.entries + usize::from(members.is_some()) - usize::from(was.is_some());
         let (was, is) = (was.unwrap_or_default() as usize, members.unwrap_or_default() as usize);
         let difference =
             || RoomNews { joined: is.saturating_sub(was), left: was.saturating_sub(is), ..RoomNews::default() };
@@ -296,21 +304,44 @@ impl NodeTable {
         }
     }
 
-    /// The members of a node that is gone have left.
-    fn forget(&mut self, node: NodeId, outcome: &mut Effects) {
-        if self.peers.get(&node).is_some_and(|peer| peer.rooms > 0) {
-            self.replace(node, (None, None), Vec::new(), outcome);
+    /// A node is gone: its members have left as far as its rooms are forgotten.
+    fn forget(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&node).filter(|peer| !peer.is_gone) {
+            peer.is_gone = true;
+            self.forgetting.push_back(Forgetting { node, after: None, until: None, kept: BTreeSet::new() });
         }
-        self.peers.remove(&node);
     }
 
-    /// Forgets nodes that have said nothing for long.
-    pub(super) fn expire(&mut self, now: Duration) -> Effects {
+    /// Forgets more of what nodes have no more; none once there is nothing of it left. To be called until then before anything else is heard.
+    pub(super) fn forget_more(&mut self) -> Option<Effects> {
+        let forgetting = self.forgetting.pop_front()?;
         let mut outcome = Effects::default();
+        self.forget_some(forgetting, &mut outcome);
+        Some(outcome)
+    }
+
+    fn forget_some(&mut self, mut forgetting: Forgetting, outcome: &mut Effects) {
+        let Forgetting { node, after, until, kept } = &forgetting;
+        let node = *node;
+        let Some(peer) = self.peers.get(&node) else { return };
+        let between = (after.as_ref().map_or(Unbounded, Excluded), until.as_ref().map_or(Unbounded, Included));
+        let some: Vec<_> = peer.rooms.range::<RoomName, _>(between).take(FORGOTTEN_AT_ONCE).cloned().collect();
+        for name in some.iter().filter(|name| !kept.contains(*name)) {
+            self.set(node, name, None, None, outcome);
+        }
+        if some.len() == FORGOTTEN_AT_ONCE {
+            forgetting.after = some.last().cloned();
+            self.forgetting.push_back(forgetting);
+        } else if self.peers.get(&node).is_some_and(|peer| peer.is_gone) {
+            self.peers.remove(&node);
+        }
+    }
+
+    /// Nodes that have said nothing for long are gone.
+    pub(super) fn expire(&mut self, now: Duration) {
         let silent = self.peers.iter().filter(|(_, peer)| now.saturating_sub(peer.heard) >= SILENCE);
         for node in silent.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.forget(node, &mut outcome);
+            self.forget(node);
         }
-        outcome
     }
 }
