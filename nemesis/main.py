@@ -21,7 +21,7 @@ from nemesis.load import ROOMS, Load, milliseconds
 from nemesis.world import PROFILES, Failed, World, has_networks
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of one node: what it has when it starts, all that may wait (64 MiB), be in flight (16 MiB) and come (64 MiB), and histories.
+# Of one node: what it has when it starts, all that may wait (64 MiB), be in flight (24 MiB) and come (64 MiB), and histories.
 RESIDENT = 320 << 20
 # Whoever has gone is in no list after so many seconds.
 GHOSTS = 30

@@ -1,17 +1,26 @@
 //! What has been asked of a server and is not answered yet: a bounded table, with a deadline for each.
 //!
 //! One inbox takes all answers; the last part of an answer's subject is the number of what was asked. Knows no sockets.
+//!
+//! The log has a share of what may be in flight, and other nodes have another: one that is frozen answers nothing for as long as its questions may
+//! take, and rooms are not to wait for that.
 
 use super::wire::Received;
+use crate::cluster::NodeId;
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most bytes that may be asked for and not be answered, with what each takes beside its payload.
+/// The most bytes that may be asked of the log and not be answered, with what each takes beside its payload.
 pub(super) const IN_FLIGHT_BYTES: usize = 16 << 20;
 const BESIDE: usize = 256;
+
+/// The same of one other node, which is three of the longest messages to somebody, and of all of them.
+const NODE_BYTES: usize = 1 << 20;
+pub(super) const NODES_BYTES: usize = 8 << 20;
 
 /// The most bytes that one question's answers may have together.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -45,12 +54,14 @@ impl Outcome {
 
 pub(super) type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;
 
-/// How many messages answer a question.
+/// How many messages answer a question, and whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answers {
     One,
     /// Several, until one says that there are no more.
     Several,
+    /// One, another node's.
+    Node(NodeId),
 }
 
 struct Question {
@@ -71,7 +82,11 @@ pub(super) struct Questions {
     open: HashMap<u64, Question>,
     /// In the order of their deadlines, for each time that one may take.
     deadlines: HashMap<Duration, VecDeque<(Instant, u64)>>,
+    /// Of the log.
     bytes: usize,
+    /// Of other nodes: of all, and of each that has any.
+    nodes_bytes: usize,
+    nodes: HashMap<NodeId, usize>,
 }
 
 impl Questions {
@@ -85,16 +100,43 @@ impl Questions {
         done: OnOutcome,
     ) -> Result<u64, OnOutcome> {
         let bytes = bytes + BESIDE;
-        if self.bytes + bytes > IN_FLIGHT_BYTES {
+        if !self.take(bytes, answers) {
             return Err(done);
         }
-        self.bytes += bytes;
         self.next += 1;
         let until = now + time;
         self.deadlines.entry(time).or_default().push_back((until, self.next));
         let question = Question { answers, got: Vec::new(), got_bytes: 0, bytes, until, done };
         self.open.insert(self.next, question);
         Ok(self.next)
+    }
+
+    /// Takes so much of a share, if it has that.
+    fn take(&mut self, bytes: usize, answers: Answers) -> bool {
+        let Answers::Node(node) = answers else {
+            let has_room = self.bytes + bytes <= IN_FLIGHT_BYTES;
+            self.bytes += if has_room { bytes } else { 0 };
+            return has_room;
+        };
+        let its = self.nodes.get(&node).copied().unwrap_or_default() + bytes;
+        let all = self.nodes_bytes + bytes;
+        let has_room = its <= NODE_BYTES && all <= NODES_BYTES;
+        if has_room {
+            self.nodes.insert(node, its);
+            self.nodes_bytes = all;
+        }
+        has_room
+    }
+
+    fn give_back(&mut self, bytes: usize, answers: Answers) {
+        let Answers::Node(node) = answers else { return self.bytes -= bytes };
+        self.nodes_bytes -= bytes;
+        if let Entry::Occupied(mut its) = self.nodes.entry(node) {
+            *its.get_mut() -= bytes;
+            if *its.get() == 0 {
+                its.remove();
+            }
+        }
     }
 
     /// An answer has come to question `number`.
@@ -104,7 +146,7 @@ impl Questions {
         if status == Some(503) {
             return self.over(number, |_| Outcome::NobodyThere);
         }
-        if question.answers == Answers::One {
+        if question.answers != Answers::Several {
             return self.over(number, |_| Outcome::Answered(vec![answer]));
         }
         match status {
@@ -144,17 +186,18 @@ impl Questions {
     /// The connection is lost: nothing of it will be answered.
     pub(super) fn lost(&mut self, reason: &Arc<str>) -> Vec<Over> {
         self.deadlines.clear();
-        self.bytes = 0;
+        self.nodes.clear();
+        (self.bytes, self.nodes_bytes) = (0, 0);
         self.open.drain().map(|(_, question)| (question.done, Outcome::Unanswered(Arc::clone(reason)))).collect()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.nodes_bytes
     }
 
     fn over(&mut self, number: u64, outcome: impl FnOnce(Vec<Received>) -> Outcome) -> Option<Over> {
         let question = self.open.remove(&number)?;
-        self.bytes -= question.bytes;
+        self.give_back(question.bytes, question.answers);
         Some((question.done, outcome(question.got)))
     }
 }
@@ -250,5 +293,23 @@ mod tests {
         let (told, now, mut asked) = (Told::default(), Instant::now(), Questions::default());
         let mut enter = |bytes| asked.enter(bytes, Answers::One, now, TIME, told.done("x")).is_ok();
         assert!(enter(IN_FLIGHT_BYTES - 2 * BESIDE) && enter(0) && !enter(0));
+    }
+
+    #[test]
+    fn what_other_nodes_are_asked_takes_nothing_of_the_log_and_of_each_other_only_where_they_are_many() {
+        let (told, now, mut asked) = (Told::default(), Instant::now(), Questions::default());
+        let long = NODE_BYTES / 4 - BESIDE;
+        let mut enter = |bytes, answers| asked.enter(bytes, answers, now, TIME, told.done("x"));
+        for node in 0..NODES_BYTES / NODE_BYTES {
+            let node = Answers::Node(NodeId(node as u64));
+            assert!((0..4).all(|_| enter(long, node).is_ok()) && enter(0, node).is_err(), "{node:?}");
+        }
+        assert!(enter(0, Answers::Node(NodeId(99))).is_err(), "all of them have their share");
+        assert!(enter(IN_FLIGHT_BYTES - BESIDE, Answers::One).is_ok(), "the log has its own");
+        assert_eq!((told.after(asked.answered(4, delivery("", "yes"))).len(), asked.expired(now).len()), (1, 0));
+        let mut enter = |bytes, node| asked.enter(bytes, Answers::Node(NodeId(node)), now, TIME, told.done("x"));
+        assert!(enter(0, 1).is_err() && enter(long, 0).is_ok(), "only the one that has answered may be asked more");
+        assert_eq!(told.after(asked.expired(now + TIME)).len(), NODES_BYTES / NODE_BYTES * 4 + 1);
+        assert_eq!((asked.bytes(), asked.nodes.len()), (0, 0));
     }
 }

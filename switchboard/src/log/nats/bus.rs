@@ -51,7 +51,7 @@ impl Bus for NatsEngine {
                 Outcome::Unanswered(_) => Err(AskError::Unanswered),
             });
         };
-        self.shared.ask(&one(node), "", &word, Answers::One, time, Box::new(answered));
+        self.shared.ask(&one(node), "", &word, Answers::Node(node), time, Box::new(answered));
     }
 
     fn answer(&self, to: &ReplyTo, word: Bytes) {

@@ -2,7 +2,7 @@
 //!
 //! One short lock. Nothing is called back while it is held.
 
-use super::asked::{Answers, IN_FLIGHT_BYTES, OnOutcome, Outcome, Over, Questions};
+use super::asked::{Answers, IN_FLIGHT_BYTES, NODES_BYTES, OnOutcome, Outcome, Over, Questions};
 use super::bus::NodeVoice;
 use super::servers::NatsServer;
 use super::wire::{self, Received};
@@ -26,7 +26,7 @@ const INBOX: u64 = 1;
 const NODES: u64 = INBOX + 1 + subjects::BUCKETS as u64;
 
 /// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
-const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES;
+const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES + NODES_BYTES;
 
 /// Trouble is told where it lasts: an engine that is restarted, or a leader that is elected, takes less.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
