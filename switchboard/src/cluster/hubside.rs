@@ -3,9 +3,10 @@
 use super::asking::{MOST_NAMES, NodeQuestion, read_names};
 use super::bus::{AskError, NodeId};
 use super::guests::block_of;
-use super::names::{Unclaimed, answered};
+use super::names::Unclaimed;
 use super::{Elsewhere, FromElsewhere, NameProof, NamesElsewhere, NotClaimed, PeopleElsewhere, Shared};
 use crate::hub::elsewhere::{NotTold, Unanswered};
+use crate::hub::log::answered;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,14 +3,14 @@
 //! A record holds as long as its node's lease is in the [term](State::term) that it names. A node that could not renew its lease in time begins
 //! another term, and puts its names anew; those that another node has taken meanwhile it has lost. While nothing can be put, no name is given.
 
-use super::bus::{Bus, BusAnswer, NodeId, NodeRecord, PutError, RecordsAway};
+use super::bus::{Bus, NodeId, NodeRecord, PutError, RecordsAway};
+use crate::hub::log::answered;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::UserName;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 /// How long a lease holds that is not renewed, and how often it is.
@@ -448,11 +448,4 @@ impl NameRecords {
         state.remembered.insert(name.clone(), (now, node));
         Ok(node)
     }
-}
-
-/// What is to be called with an answer, and where it comes then.
-pub(super) fn answered<T: Send + 'static, E: Send + 'static>() -> (BusAnswer<T, E>, oneshot::Receiver<Result<T, E>>) {
-    let (done, told) = oneshot::channel();
-    // Nobody may wait any more.
-    (Box::new(move |answer| drop(done.send(answer))), told)
 }

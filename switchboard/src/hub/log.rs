@@ -7,10 +7,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::{Message, MessageId, RoomName};
+use tokio::sync::oneshot;
 
 /// What a log calls when it has answered: on a thread of its own, and never within the call that asked. It takes short locks, and may ask
 /// the log for more; it never waits.
 pub type Done<T> = Box<dyn FnOnce(Result<T, LogError>) + Send>;
+
+/// What is to be called with an answer, and where it comes then. Whoever has gone away by that time needs none.
+pub(crate) fn answered<T: Send + 'static>() -> (Box<dyn FnOnce(T) + Send>, oneshot::Receiver<T>) {
+    let (done, told) = oneshot::channel();
+    (Box::new(move |answer| drop(done.send(answer))), told)
+}
 
 /// Keeps the messages of rooms in order.
 ///

@@ -2,11 +2,10 @@
 
 use super::{Room, RoomInner, RoomState};
 use crate::hub::door::{self, Page, Pass, Past};
-use crate::hub::log::{BESIDE, Cursor, LogError, PageLimit};
+use crate::hub::log::{BESIDE, Cursor, LogError, PageLimit, answered};
 use std::pin::Pin;
 use std::sync::Arc;
 use switchboard_proto::{Message, MessageId, Notice};
-use tokio::sync::oneshot;
 
 /// A page of a room's past that may have to be read first.
 pub(in crate::hub) type PastRead = Pin<Box<dyn Future<Output = Result<Page, LogError>> + Send>>;
@@ -67,12 +66,11 @@ impl RoomInner {
             let page = self.since_within(pass, since, limit);
             return Box::pin(async move { Ok(page) });
         }
-        let (answer, answered) = oneshot::channel();
-        // Whoever has gone away needs no answer.
-        self.read_from_log(MessageId { seq: after, ..last }, limit, move |read| _ = answer.send(read));
+        let (done, told) = answered();
+        self.read_from_log(MessageId { seq: after, ..last }, limit, done);
         let room = Arc::clone(self);
         Box::pin(async move {
-            let mut messages = answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))?;
+            let mut messages = told.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))?;
             // What it has beyond this nobody was shown yet.
             messages.retain(|message| message.id.seq <= last.seq);
             let Some(first) = messages.first() else { return Ok(room.since_within(pass, since, limit)) };

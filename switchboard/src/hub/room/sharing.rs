@@ -4,7 +4,7 @@ use super::{Room, RoomInner, RoomState};
 use crate::hub::durable::Sharing;
 use crate::hub::elsewhere::Abroad;
 use crate::hub::fanout::Operation;
-use crate::hub::log::{LogError, SharedLog, SharedMessage, SharedRoom};
+use crate::hub::log::{LogError, SharedLog, SharedMessage, SharedRoom, answered};
 use crate::hub::membership::JoinError;
 use crate::hub::posting::{Except, MembershipId};
 use crate::hub::shown::Timeline;
@@ -12,7 +12,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use switchboard_proto::MessageId;
 use tokio::sync::futures::OwnedNotified;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How long whoever joins waits for the log.
@@ -161,10 +160,9 @@ impl Room {
             if !self.0.state.lock().is_behind(since) {
                 return Ok(());
             }
-            let (told, tells) = oneshot::channel();
-            // Whoever has gone away needs no answer.
-            shared.catch_up(&self.0.name, self.0.id.0, Box::new(move |result| _ = told.send(result)));
-            tells.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))
+            let (done, told) = answered();
+            shared.catch_up(&self.0.name, self.0.id.0, done);
+            told.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended")))
         };
         timeout(PATIENCE, waits).await.unwrap_or_else(|_| Err(LogError::unavailable("it has not told of the room")))
     }

@@ -4,6 +4,7 @@ use super::asked::{Answers, OnOutcome, Outcome};
 use super::shared::Shared;
 use super::wire::Received;
 use super::{NatsEngine, api, stream, subjects};
+use crate::log::answered;
 use crate::log::replica::{
     AppendError, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored,
 };
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard_proto::RoomName;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// How long an append may take until nobody knows what became of it, and how long an answer about what is kept.
@@ -27,9 +27,8 @@ const READ: &str = "$JS.API.DIRECT.GET.SB";
 
 /// The stream with its state: made, if it is not there.
 pub(super) async fn stream(shared: &Arc<Shared>) -> Result<Value, EngineError> {
-    let (done, told) = oneshot::channel();
-    // Nobody may be waiting any more.
-    look(shared, Box::new(move |info| drop(done.send(info))));
+    let (done, told) = answered();
+    look(shared, done);
     told.await.unwrap_or_else(|_| Err(EngineError("it is closed".into())))
 }
 

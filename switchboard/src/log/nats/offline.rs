@@ -3,12 +3,12 @@
 use super::shared::Progress;
 use super::subjects::{self, BUCKETS};
 use super::{NatsEngine, NatsError, NatsOptions, OPEN_TIME, api, stream};
+use crate::log::answered;
 use crate::log::replica::{AppendError, Engine as _, EnvelopeToken, Incarnation, LogEnvelope, Position, Stored};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_proto::{Epoch, RoomName};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 const LOG: &str = "$JS.API.STREAM.INFO.SB";
@@ -136,9 +136,8 @@ impl NatsEngine {
                 entries: Vec::new(),
                 room: known.room,
             };
-            let (done, told) = oneshot::channel();
-            // Nobody may be waiting any more.
-            self.append(room, last.position, envelope.encode(), Box::new(move |appended| drop(done.send(appended))));
+            let (done, told) = answered();
+            self.append(room, last.position, envelope.encode(), done);
             match told.await.map_err(|_| fault("it is closed"))? {
                 Ok(_) => return Ok(()),
                 // Somebody has published meanwhile, or it is not known: it is looked at again.
@@ -150,9 +149,8 @@ impl NatsEngine {
     }
 
     async fn last_of(&self, room: &RoomName) -> Result<Option<Stored>, NatsError> {
-        let (done, told) = oneshot::channel();
-        // Nobody may be waiting any more.
-        self.last(room, Box::new(move |last| drop(done.send(last))));
+        let (done, told) = answered();
+        self.last(room, done);
         told.await.map_err(|_| fault("it is closed"))?.map_err(fault)
     }
 

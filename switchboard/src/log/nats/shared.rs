@@ -7,6 +7,7 @@ use super::bus::NodeVoice;
 use super::servers::NatsServer;
 use super::wire::{self, Received};
 use super::{NatsError, NatsOptions, api, subjects};
+use crate::log::answered;
 use crate::log::replica::{EngineAnswer, EngineError, EngineEvents, Position, Stored};
 use crate::metrics::Histogram;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use switchboard_proto::RoomName;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -145,10 +146,8 @@ impl Shared {
     /// # Cancel safety
     /// Nobody is told what comes of it; it is asked all the same.
     pub(super) async fn asked(&self, subject: &str, payload: &[u8], time: Duration) -> Outcome {
-        let (done, told) = oneshot::channel();
-        // Nobody may be waiting any more.
-        let answered = Box::new(move |outcome| drop(done.send(outcome)));
-        self.ask(subject, "", payload, Answers::One, time, answered);
+        let (done, told) = answered();
+        self.ask(subject, "", payload, Answers::One, time, done);
         told.await.unwrap_or_else(|_| Outcome::Unanswered("it is closed".into()))
     }
 

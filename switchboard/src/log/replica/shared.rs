@@ -257,9 +257,8 @@ impl std::fmt::Debug for ReplicatedLog {
 mod tests {
     use super::super::MemoryLog;
     use super::*;
-    use crate::log::SharedMessage;
+    use crate::log::{SharedMessage, answered};
     use std::time::Duration;
-    use tokio::sync::oneshot;
     use tokio::task::yield_now;
     use tokio::time::timeout;
 
@@ -309,8 +308,8 @@ mod tests {
         let log = ReplicatedLog::new(memory.engine(), ReplicatedOptions::default(), &Handle::current());
         let room = RoomName::parse("ops").expect("a name");
         let ask = || {
-            let (done, told) = oneshot::channel();
-            log.catch_up(&room, 1, Box::new(move |result| _ = done.send(result)));
+            let (done, told) = answered();
+            log.catch_up(&room, 1, done);
             told
         };
         log.open(&room, 1, Arc::new(Quiet));
@@ -326,8 +325,8 @@ mod tests {
         let room = RoomName::parse("ops").expect("a name");
         assert_eq!(log.health(), Ok(()));
         let ask = || {
-            let (done, told) = oneshot::channel();
-            log.catch_up(&room, 1, Box::new(move |result| _ = done.send(result)));
+            let (done, told) = answered();
+            log.catch_up(&room, 1, done);
             told
         };
         log.open(&room, 1, Arc::new(Faulty));
