@@ -6,6 +6,7 @@ mod asking;
 mod bus;
 #[cfg(test)]
 mod claims;
+mod freed;
 mod guests;
 mod hubside;
 mod keeping;

@@ -4,6 +4,7 @@
 use super::bus::{
     AskError, Bus, BusAnswer, BusEvents, NodeId, NodeRecord, NodeRecords, PutError, RecordsAway, ReplyTo,
 };
+use super::freed::MOST_FREED;
 use super::guests::Guests;
 use super::names::{LeaseRenewal, NameRecords, Unclaimed};
 use bytes::Bytes;
@@ -273,4 +274,21 @@ async fn guests_of_all_nodes_have_different_numbers_also_of_one_that_gets_no_mor
     assert_eq!(seen.first(), Some(&1));
     let block = super::guests::block_of(1);
     assert_eq!(scene.nodes[1].1.find(&UserName::guest(1), Some(block)).await, Ok(Some(NodeId(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_names_cannot_be_given_back_a_bounded_number_waits_and_none_is_claimed_beyond_it() {
+    let scene = Scene::new(11).await;
+    let node = &scene.nodes[0].1;
+    assert_eq!(node.claim(&name("ann")).await, Ok(()));
+    (0..MOST_FREED - 1).for_each(|number| node.is_doubtful(&name(&format!("n{number}"))));
+    (0..100).for_each(|_| node.is_doubtful(&name("n7")));
+    assert_eq!(node.claim(&name("bob")).await, Ok(()), "a name that is there already is one");
+    node.is_doubtful(&name("last"));
+    assert_eq!(node.claim(&name("eve")).await, Err(Unclaimed::Unavailable));
+    assert_eq!(node.claim(&name("ann")).await, Ok(()), "what it has it may give on");
+    sleep(Duration::from_secs(10)).await;
+    assert!(node.give_back(64).await);
+    node.renew().await;
+    assert_eq!(node.claim(&name("eve")).await, Ok(()));
 }

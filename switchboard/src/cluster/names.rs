@@ -4,6 +4,7 @@
 //! another term, and puts its names anew; those that another node has taken meanwhile it has lost. While nothing can be put, no name is given.
 
 use super::bus::{Bus, NodeId, NodeRecord, PutError, RecordsAway};
+use super::freed::{Freed, FreedNames};
 use crate::hub::log::answered;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -74,8 +75,7 @@ struct State {
     /// Until when it holds, by this node's clock.
     until: Option<Instant>,
     held: HashMap<UserName, Held>,
-    /// Names that are to be given back, and as which they were put, if that is known.
-    freed: Vec<(UserName, Freed)>,
+    freed: FreedNames,
     /// Names that are being claimed.
     claiming: HashSet<UserName>,
     /// Names that are put in an earlier term.
@@ -87,15 +87,6 @@ struct Held {
     revision: u64,
     /// Who is about to take it.
     guards: u32,
-}
-
-/// What is known of a name that is to be given back.
-#[derive(Clone, Copy)]
-enum Freed {
-    /// As which it was put.
-    At(u64),
-    /// It may come to be put until then.
-    Doubtful(Instant),
 }
 
 /// Who finds out what comes of a claim.
@@ -192,7 +183,9 @@ impl NameRecords {
             held.guards += 1;
             return Begun::Known(Ok(()));
         }
-        if !state.is_leased() || state.holds_back.is_some_and(|until| Instant::now() < until) {
+        let holds_back = state.holds_back.is_some_and(|until| Instant::now() < until);
+        // What is put without an answer is to be given back: where that is too much, nothing is put.
+        if !state.is_leased() || holds_back || state.freed.is_full() {
             return Begun::Known(Err(Unclaimed::Unavailable));
         }
         if state.claiming.insert(name.clone()) { Begun::Here } else { Begun::Elsewhere }
@@ -230,8 +223,8 @@ impl NameRecords {
     }
 
     /// A name may be put, now or later, and nobody here has it.
-    fn is_doubtful(&self, name: &UserName) {
-        self.state.lock().freed.push((name.clone(), Freed::Doubtful(Instant::now() + DOUBT)));
+    pub(super) fn is_doubtful(&self, name: &UserName) {
+        self.state.lock().freed.add(name.clone(), Freed::Doubtful(Instant::now() + DOUBT));
     }
 
     /// As which a record was put that nobody living has, or 0.
@@ -264,19 +257,16 @@ impl NameRecords {
         if state.held.get(name).is_none_or(|held| held.guards > 0) {
             return false;
         }
-        let held = state.held.remove(name);
         state.outdated.remove(name);
-        state.freed.extend(held.map(|held| (name.clone(), Freed::At(held.revision))));
+        if let Some(held) = state.held.remove(name) {
+            state.freed.add(name.clone(), Freed::At(held.revision));
+        }
         true
     }
 
     /// Gives back what is nobody's any more, a few at a time. Says whether there may be more to do at once.
     pub(super) async fn give_back(&self, limit: usize) -> bool {
-        let some: Vec<_> = {
-            let mut state = self.state.lock();
-            let count = state.freed.len().min(limit);
-            state.freed.drain(..count).collect()
-        };
+        let some = self.state.lock().freed.take(limit);
         let mut is_away = false;
         let mut later = Vec::new();
         for (name, freed) in some {
@@ -291,7 +281,9 @@ impl NameRecords {
         }
         let mut state = self.state.lock();
         let is_more = !is_away && !state.freed.is_empty();
-        state.freed.append(&mut later);
+        for (name, freed) in later {
+            state.freed.add(name, freed);
+        }
         is_more
     }
 
@@ -412,7 +404,7 @@ impl NameRecords {
                         held.revision = held.revision.max(revision);
                     } else {
                         // It was given back meanwhile, by a revision that is over.
-                        state.freed.push((name.clone(), Freed::At(revision)));
+                        state.freed.add(name.clone(), Freed::At(revision));
                     }
                     return Ok(());
                 }
