@@ -248,8 +248,9 @@ fn is_zone(zone: &str) -> bool {
 
 fn parse_path(place: &str) -> Result<PathBuf, String> {
     let path = percent_decoded(place)?;
-    if !path.starts_with(b"/") || path == b"/" {
-        return Err("not an absolute path, as in unix:///run/switchboard.sock".to_owned());
+    // A name alone would be taken for a host.
+    if ![&b"/"[..], b"./", b"../"].iter().any(|start| path.starts_with(start) && path != *start) {
+        return Err("not a path, as in unix:///run/switchboard.sock or unix://./switchboard.sock".to_owned());
     }
     if path.contains(&0) {
         return Err("a path cannot contain NUL".to_owned());
@@ -269,7 +270,9 @@ mod tests {
         let url = Url::parse("tcp://LOCALHOST:8081").unwrap();
         let Place::Host(host) = &url.place else { panic!("{url:?}") };
         assert_eq!((url.scheme, host.to_string()), (Scheme::Tcp, "localhost:8081".to_owned()));
-        assert_eq!(Url::parse("unix:///run/x.sock").unwrap().place, Place::File("/run/x.sock".into()));
+        for path in ["/run/x.sock", "./x.sock", "../x.sock"] {
+            assert_eq!(Url::parse(&format!("unix://{path}")).unwrap().place, Place::File(path.into()));
+        }
     }
 
     #[test]
@@ -292,7 +295,9 @@ mod tests {
             ("tcp://localhost:0", "no server has port 0"),
             ("tcp://h:1/x", "no path may follow the port"),
             ("ws://h:1/a b", "a path has no spaces, and what is not ASCII is percent-encoded"),
-            ("unix://x", "not an absolute path, as in unix:///run/switchboard.sock"),
+            ("unix://x", "not a path, as in unix:///run/switchboard.sock or unix://./switchboard.sock"),
+            ("unix:///", "not a path, as in unix:///run/switchboard.sock or unix://./switchboard.sock"),
+            ("unix://./", "not a path, as in unix:///run/switchboard.sock or unix://./switchboard.sock"),
         ] {
             assert_eq!(Url::parse(typed), Err(fault.to_owned()), "{typed}");
         }
