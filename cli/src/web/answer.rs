@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::time::Duration;
@@ -200,6 +200,15 @@ pub(crate) fn no_websocket(headers: &HeaderMap, status: StatusCode) -> Response<
             response.headers_mut().insert(name, value.clone());
         }
     }
+    response
+}
+
+/// What is wanted is at another place.
+pub(crate) fn elsewhere(place: &str) -> Response<Bytes> {
+    let mut response = head(PAGE).map(|()| Bytes::new());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let place = HeaderValue::try_from(place);
+    response.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
     response
 }
 

@@ -49,6 +49,11 @@ const SUBPROTOCOLS: &[&str] = &["switchboard"];
 /// Addresses whose requests are counted: 32 KiB for a listener. Two that share a bucket share their rate.
 const BUCKETS: usize = 4096;
 
+/// Where the page shows a room, from the path of that: a proxy may have put both below a path of its own.
+fn room_on_page(room: &RoomName) -> String {
+    format!("../#{room}")
+}
+
 /// One listener's side of HTTP.
 pub(super) struct Web {
     listener: Arc<Listener>,
@@ -117,6 +122,13 @@ impl Web {
         let query = uri.query().map(|query| credential::from_query(query, self.access.is_in_urls)).transpose()?;
         let (in_url, query) = query.unzip();
         let (in_url, method) = (in_url.flatten(), request.method());
+        let has_page = self.listener.options.commands;
+        if has_page
+            && answer::is_for_people(request.headers())
+            && let Some(room) = route::room_to_see(method, uri.path())
+        {
+            return Ok(answer::elsewhere(&room_on_page(&room)).into());
+        }
         let route = route(method, uri.path(), query.as_deref())?;
         // Whoever asks for the head alone would have used a ticket up.
         let is_used_up = matches!(in_url, Some(Presented::Ticket(_))) && method == Method::HEAD;
@@ -124,7 +136,7 @@ impl Web {
             let text = "a token or a ticket may be in the URL of streams and WebSockets, and of nothing else";
             return Err(Failure::new(ErrorCode::BadArgument, text));
         }
-        if uri.path() == "/" && !self.listener.options.commands {
+        if uri.path() == "/" && !has_page {
             // It would publish them.
             return Err(Failure::new(
                 ErrorCode::CommandsOff,

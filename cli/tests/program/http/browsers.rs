@@ -92,6 +92,25 @@ fn a_link_on_another_site_leads_to_the_page_and_nowhere_else() {
 }
 
 #[test]
+fn a_person_who_opens_the_path_of_a_room_gets_the_page_in_that_room() {
+    let program = Program::serve(&[HTTP, &format!("{HTTP}?commands=off")]);
+    let person = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for headers in [&[person][..], &[person, "sec-fetch-site: cross-site", "sec-fetch-mode: navigate"]] {
+        let answer = ask(&program, "GET", "/rooms/Ops.1", headers, "");
+        assert_eq!((answer.status, answer.header("location")), (303, Some("../#Ops.1")), "{headers:?}");
+    }
+    assert!(!get(&program, "/rooms").body.contains("Ops.1"), "nobody has joined it yet");
+    // Programs, and whoever asks for what there is no page of, are told what the path takes.
+    for (headers, path) in [(&["accept: */*"][..], "/rooms/ops"), (&[person], "/rooms/not%20a%20name")] {
+        let answer = ask(&program, "GET", path, headers, "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")), "{path}");
+    }
+    let mut without_page = super::Client::connect(&program, 1);
+    without_page.send(super::request("GET", "/rooms/ops", &[person], ""));
+    assert_eq!(without_page.head().status, 405);
+}
+
+#[test]
 fn origins_that_are_named_may_ask_and_are_told_so() {
     let program = Program::serve(&[&format!("{HTTP}?origins=https://example.org,https://example.com:8443")]);
     let answer = ask(&program, "GET", "/rooms", &["origin: https://example.org"], "");

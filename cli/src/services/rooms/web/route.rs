@@ -247,6 +247,14 @@ fn parse(resource: Resource<'_>, query: Option<&str>) -> Result<Route, Failure> 
     Ok(route)
 }
 
+/// The room that a person wants to see: its path takes publications alone, but its name is what one passes on.
+pub(super) fn room_to_see(method: &Method, path: &str) -> Option<RoomName> {
+    match resource(path)? {
+        Resource::Room(name) if [Method::GET, Method::HEAD].contains(method) => segment(name).ok(),
+        _ => None,
+    }
+}
+
 /// A room's name as part of a path.
 fn segment(text: &str) -> Result<RoomName, Failure> {
     let decoded = decoded(text)?;
