@@ -1,4 +1,5 @@
-//! Files that an operator names: a device does not fill the memory, and a pipe that nobody writes to is not waited for without an end.
+//! Files that an operator names: a device does not fill the memory, a pipe that nobody writes to is refused, and one that says nothing is not
+//! waited for without an end.
 
 use nix::fcntl::OFlag;
 use std::cell::Cell;
@@ -23,7 +24,7 @@ thread_local! {
 /// is not for a thread that serves anybody.
 ///
 /// # Errors
-/// It cannot be read, or nothing comes.
+/// It cannot be read, it is a pipe that nobody writes to, or nothing comes.
 #[expect(
     clippy::disallowed_methods,
     reason = "a pipe is waited for before anything is served, or on a thread of its own"
@@ -38,7 +39,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let is_patient = WAITED.get().is_none_or(|waited| began.duration_since(waited) > IMPATIENT);
     loop {
         match file.read_to_end(&mut bytes) {
-            Ok(0) if is_pipe && bytes.is_empty() => {}
+            // Whoever waits to be read counts as a writer (fifo(7)): nobody does, or has said anything.
+            Ok(0) if is_pipe && bytes.is_empty() => {
+                return Err(io::Error::other("this is a pipe that nobody writes to"));
+            }
             Ok(_) => return Ok(bytes),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -58,24 +62,30 @@ mod tests {
     use super::*;
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
+    use std::io::Write as _;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "pipes are waited for by the clock of the machine")]
-    fn devices_end_and_pipes_are_waited_for_once() {
+    fn devices_end_and_pipes_with_a_writer_are_waited_for_once() {
         assert_eq!(read(Path::new("/dev/zero"), 1000).expect("it is read").len(), 1001);
         let path = std::env::temp_dir().join(format!("switchboard-{}-pipe", std::process::id()));
         mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
-        let writer = std::thread::spawn({
-            let path = path.clone();
-            move || std::fs::write(path, "late").expect("somebody reads it")
+        let refused = |why: &str| assert_eq!(read(&path, 9).expect_err("nothing comes").to_string(), why);
+        let began = Instant::now();
+        refused("this is a pipe that nobody writes to");
+        assert!(began.elapsed() < PIPE_WAIT);
+        // For both, opening does not wait.
+        let open = || OpenOptions::new().read(true).write(true).open(&path).expect("it is there");
+        let mut writer = open();
+        let writing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            writer.write_all(b"late").expect("it takes it");
         });
         assert_eq!(read(&path, 9).expect("it is read"), b"late");
-        writer.join().expect("it has written");
+        writing.join().expect("it has written");
+        let _silent = open();
         let began = Instant::now();
-        for _ in 0..100 {
-            let fault = read(&path, 9).expect_err("nobody writes").to_string();
-            assert_eq!(fault, "nothing came through this pipe for 5 s");
-        }
+        (0..100).for_each(|_| refused("nothing came through this pipe for 5 s"));
         let took = began.elapsed();
         assert!(took > PIPE_WAIT && took < 10 * PIPE_WAIT, "{took:?}");
         std::fs::remove_file(path).expect("it is there");
