@@ -21,7 +21,7 @@ pub(crate) fn told(rules: &Rules, principal: &Principal, admin: Option<AdminRigh
     };
     let _ = match principal.expires() {
         Some(end) => writeln!(told, "until {}", humantime::format_rfc3339_seconds(at_most_written(end))),
-        None => writeln!(told, "for ever"),
+        None => writeln!(told, "does not expire"),
     };
     let token = rules.tokens.iter().filter(|_| source.is_none()).find(|token| Some(&token.name) == principal.name());
     if let Some(token) = token.filter(|token| !token.from.is_empty()) {

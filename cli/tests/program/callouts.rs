@@ -162,7 +162,7 @@ fn what_it_says_is_so_and_what_it_does_not_say_clearly_is_neither_yes_nor_no() {
     let asked = Asked::start();
     let (file, program) = asked.file("callouts.toml");
     for (token, said) in [
-        ("checked", "alice, by callout\nfor ever\nin staff\n"),
+        ("checked", "alice, by callout\ndoes not expire\nin staff\n"),
         ("checked-by-nobody", "refused for now: the callout does not answer"),
     ] {
         let mut command = command(&["token", "check", "--config", file.to_str().expect("it is UTF-8")]);
