@@ -67,6 +67,10 @@ impl From<BenchError> for NotStarted {
 pub(crate) fn serve(config: Config, load: Load) -> Result<(), NotStarted> {
     // The log has a thread.
     HandedOver::take().give(&config.listen.value).map_err(NotStarted::Faults)?;
+    // The keys of cookies, and the numbers by which nodes are told apart, are drawn as they are needed: there is no going on without.
+    let random =
+        getrandom::u64().context("the system gives no random numbers, neither by getrandom(2) nor from /dev/urandom");
+    random.map_err(NotStarted::Start)?;
     let runtime = runtime().map_err(NotStarted::Start)?;
     let log = Log::start(&config.log.value, config.log_format.value).context("cannot start logging");
     let log = log.map_err(NotStarted::Start)?;
