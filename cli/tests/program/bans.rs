@@ -3,7 +3,7 @@
 use crate::process::{Place, Program, ask, command};
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,4 +93,20 @@ fn a_request_that_a_proxy_hands_on_for_a_banned_client_is_refused() {
     let told = std::fs::read_to_string(&audit as &Path).expect("it is there");
     let event = "\"event\":\"banned\",\"address\":\"192.0.2.77\",\"reason\":\"192.0.2.0/24: scans\"";
     assert!(told.contains(event) || told.contains(&event.replace(".77\"", ".77:0\"")), "{told}");
+}
+
+#[test]
+fn a_proxy_passes_nobody_on_who_is_banned() {
+    let (upstream, file) = (TcpListener::bind("127.0.0.1:0").expect("a port is free"), Place::new("bans-proxy.toml"));
+    let to = upstream.local_addr().expect("it is bound");
+    let ban = "[[ban]]\nnetwork = \"127.0.0.2/32\"\n";
+    std::fs::write(&*file, format!("listen = [\"proxy=tcp://0.0.0.0:0?to=tcp://{to}\"]\n{ban}"))
+        .expect("it can be written");
+    let program = Program::of_file(&file, 1);
+    assert!(!program.tcp_from([127, 0, 0, 2], 0).read(&mut [0]).is_ok_and(|count| count > 0));
+    program.tcp_from([127, 0, 0, 1], 0).write_all(b"hi").expect("it takes everything");
+    let (mut first, _) = upstream.accept().expect("somebody is passed on");
+    let mut said = [0; 2];
+    first.read_exact(&mut said).expect("it says something");
+    assert_eq!(said, *b"hi");
 }

@@ -4,6 +4,7 @@ use crate::process::{Place, Program, output, ran, until};
 use crate::tls::Pair;
 use nix::sys::signal::Signal;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -170,6 +171,22 @@ fn whoever_has_a_certificate_is_whom_it_names_until_it_is_revoked() {
     carol.printed("revoked");
     carol.end();
     carols.end();
+}
+
+#[test]
+fn a_proxy_passes_nobody_on_whose_certificate_no_authority_vouches_for() {
+    let (folder, server) = (Folder::new("passed-on"), Pair::new("passed-on", "localhost"));
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let (to, ca) = (upstream.local_addr().expect("it is bound"), folder.0.within("ca.pem"));
+    let program =
+        Program::serve(&[&format!("proxy=tls://127.0.0.1:0?{}&client-ca={ca}&to=tcp://{to}", server.query())]);
+    assert_eq!(folder.s_client(&program, None, "nobody\n"), "");
+    let mut alice = Program::spawn(folder.s_client_command(&program, 0, Some("alice")));
+    alice.types("hello\n");
+    let (mut first, _) = upstream.accept().expect("somebody is passed on");
+    let mut said = [0; 6];
+    first.read_exact(&mut said).expect("it says something");
+    assert_eq!(said, *b"hello\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! TLS: certificates from files, checked before anything is bound, and reloaded.
 
-use crate::process::{PATIENCE, Place, Program, ask, run};
+use crate::process::{PATIENCE, Place, Program, ask, ran, run};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// A certificate and its key, in files of this test.
@@ -217,4 +218,24 @@ fn handshakes_of_one_address_are_limited_where_that_is_asked_for() {
     drop(program.tcp(0));
     let line = program.logged("connection refused");
     assert!(line.contains("too-many-handshakes"), "{line}");
+}
+
+#[test]
+fn versions_before_1_2_are_refused() {
+    let pair = Pair::new("versions", "localhost");
+    let program = Program::serve(&[&format!("rooms=tls://127.0.0.1:0?{}", pair.query())]);
+    let address = program.listeners[0].address().to_string();
+    for (version, is_spoken) in [("-tls1", false), ("-tls1_1", false), ("-tls1_2", true), ("-tls1_3", true)] {
+        let mut client = Command::new("openssl");
+        // Without the last, openssl itself would not offer the first two.
+        client.args(["s_client", "-quiet", "-connect", &address, version, "-cipher", "DEFAULT@SECLEVEL=0"]);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = client.spawn().expect("openssl is installed");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // It may be refused by now.
+        let _ = stdin.write_all(b"/quit\n");
+        let said = ran(child);
+        drop(stdin);
+        assert_eq!(String::from_utf8_lossy(&said.stdout).contains("you are guest-"), is_spoken, "{version}");
+    }
 }

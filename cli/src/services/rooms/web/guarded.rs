@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test is the program itself, and sees all of a room")]
 
+mod forged;
+
 use super::served::{client_admitted, client_with, frame, paragraph};
 use super::*;
 use switchboard::policy::{self, Authenticating, Credentials, Policy, Refusal};
@@ -260,6 +262,9 @@ async fn a_listener_of_requests_may_say_who_everybody_is_or_ask_nobody() {
     assert!(body.contains("\"from\":\"alice\",\"user\":\"alice\""), "{body}");
     assert!(ask_of(as_alice(), "POST /rooms/hidden", &[], "hi").await.0.starts_with("HTTP/1.1 403 "));
     assert!(ask_of(as_alice(), "GET /me", &[BOB], "").await.0.starts_with("HTTP/1.1 400 "), "it is somebody already");
+    for page in ["origin: https://evil.example", "sec-fetch-site: cross-site"] {
+        assert!(ask_of(as_alice(), "POST /rooms/ops", &[page], "hi").await.0.starts_with("HTTP/1.1 403 "), "{page}");
+    }
     let (_, mut peer) = socket_of(as_alice(), "/rooms/ops/ws", "x-nothing: shown").await;
     assert!(frame(&mut peer).await.1.starts_with(b"{\"event\":\"you-joined\""));
     let open = || client_admitted(hub.clone(), Admission::Off, Access::default());
