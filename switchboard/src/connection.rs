@@ -21,7 +21,7 @@ pub(crate) use beside::{hold, serve_beside};
 pub(crate) use drive::serve;
 pub use handler::{Handler, HandlerOutput};
 pub(crate) use opening::open;
-pub use relay::{Relay, RelayEnd, Relayed, relay};
+pub use relay::{Relay, RelayEnd, Relayed, RelayedBytes, relay};
 pub use sender::{Sender, TrySendError};
 pub use split::{RecvHalf, SendHalf};
 pub use stream::ByteStream;

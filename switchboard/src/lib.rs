@@ -108,8 +108,8 @@ pub use bytes;
 pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use connection::{
-    ByteStream, Connection, Handler, HandlerOutput, RecvHalf, Relay, RelayEnd, Relayed, SendHalf, Sender, TrySendError,
-    relay,
+    ByteStream, Connection, Handler, HandlerOutput, RecvHalf, Relay, RelayEnd, Relayed, RelayedBytes, SendHalf, Sender,
+    TrySendError, relay,
 };
 pub use error::{BindError, BoxError, ConnectError, ConnectionError, ListenerError, Result};
 pub use hub::building::HubBuilder;

@@ -74,6 +74,15 @@ pub struct Relay<A: Codec, B: Codec> {
     sleep: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
+/// Payload bytes that were passed on, as in [`Relayed`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayedBytes {
+    /// From the first connection to the second.
+    pub forth: u64,
+    /// From the second to the first.
+    pub back: u64,
+}
+
 /// The result of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,9 +142,9 @@ impl<A: Codec, B: Codec> Relay<A, B> {
         self
     }
 
-    /// Payload bytes passed on so far, forth and back, as in [`Relayed`].
-    pub fn passed(&self) -> (u64, u64) {
-        (self.forth.bytes, self.back.bytes)
+    /// What was passed on so far.
+    pub fn passed(&self) -> RelayedBytes {
+        RelayedBytes { forth: self.forth.bytes, back: self.back.bytes }
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use switchboard::{Client, Connection, ConnectionId};
+use switchboard::{Client, Connection, ConnectionId, RelayedBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
@@ -67,7 +67,7 @@ pub(super) struct Taken {
     /// What was sent before it was a pair.
     early: u64,
     /// What has been counted of its bytes since, to the upstream and from it.
-    counted: (u64, u64),
+    counted: RelayedBytes,
 }
 
 /// Why a connection is passed on to nobody.
@@ -278,7 +278,7 @@ impl Drop for Waits<'_> {
 
 impl Taken {
     fn new(pool: Arc<Pool>, at: usize) -> Self {
-        Self { pool, at, is_settled: false, pair: None, early: 0, counted: (0, 0) }
+        Self { pool, at, is_settled: false, pair: None, early: 0, counted: RelayedBytes::default() }
     }
 
     pub(super) fn upstream(&self) -> &Upstream {
@@ -304,14 +304,14 @@ impl Taken {
     }
 
     /// So many bytes have gone each way so far.
-    pub(super) fn passed(&mut self, (forth, back): (u64, u64)) {
-        let (to, from) = std::mem::replace(&mut self.counted, (forth, back));
+    pub(super) fn passed(&mut self, now: RelayedBytes) {
+        let before = std::mem::replace(&mut self.counted, now);
         let counts = &self.pool.counts[self.at];
-        if forth > to {
-            counts.bytes_to.add(forth - to);
+        if now.forth > before.forth {
+            counts.bytes_to.add(now.forth - before.forth);
         }
-        if back > from {
-            counts.bytes_from.add(back - from);
+        if now.back > before.back {
+            counts.bytes_from.add(now.back - before.back);
         }
     }
 }
