@@ -250,6 +250,28 @@ fn a_room_that_is_forgotten_begins_again() {
 }
 
 #[test]
+fn what_is_purged_is_overwritten_in_its_page() {
+    let folder = Folder::new("overwritten");
+    let (log, said) = (folder.open(), "a word that is nowhere else");
+    append(&log, "a", 0, vec![message("a", id(1), said)]).unwrap();
+    append(&log, "a", 1, batch("a", 2, 3)).unwrap();
+    let holds = || {
+        let files = std::fs::read_dir(&folder.0).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files
+            .flat_map(|bytes| bytes.windows(said.len()).map(|part| part == said.as_bytes()).collect::<Vec<_>>())
+            .any(|is| is)
+    };
+    assert!(holds(), "it is written as it was said");
+    let (done, told) = answer();
+    log.purge(&room("a"), id(1), done);
+    told.recv_timeout(PATIENCE).unwrap().unwrap();
+    // With the log that is ahead of the file.
+    drop(log);
+    assert!(!holds());
+    assert_eq!(read(&folder.open(), "a", Cursor::After(id(0)), 9, usize::MAX), [2, 3]);
+}
+
+#[test]
 fn what_is_purged_of_a_room_is_gone_for_good_and_its_numbers_are_not_used_again() {
     let folder = Folder::new("purge");
     let mut log = folder.open();
