@@ -28,7 +28,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
         let engine = NatsEngine::open(options(config)?).await.map_err(NotStarted::Cluster)?;
         let engine = Arc::new(engine);
         let history = HistoryBounds { messages: config.rooms.most_messages(), ..ReplicatedOptions::default().history };
-        let log = ReplicatedLog::new(Arc::clone(&engine) as _, ReplicatedOptions { history }, &Handle::current());
+        let log = ReplicatedLog::new(Arc::clone(&engine) as _, ReplicatedOptions { history }, engine.runtime());
         let nodes = Arc::new(switchboard::cluster::Cluster::new(Arc::clone(&engine) as _));
         return Ok(Some(KeptIn::Cluster { engine, log: Arc::new(log), nodes }));
     }
@@ -143,6 +143,8 @@ pub(super) async fn ended(kept: Option<&KeptIn>, hub: &Hub, left: Duration) -> R
     if let Some(nodes) = kept.and_then(KeptIn::nodes) {
         nodes.leave();
     }
+    // What was said last is written, whoever has the engine still.
+    kept.and_then(KeptIn::cluster).iter().for_each(|engine| engine.close());
     let reason = kept.and_then(KeptIn::data).and_then(SqliteLog::is_broken);
     reason.map_or(Ok(()), |reason| Err(NotStarted::Start(anyhow!("the data directory failed: {reason}"))))
 }

@@ -25,6 +25,7 @@ pub use stream::{NATS_PROFILES, NatsProfile, NatsProfileError, NatsRetention};
 
 use crate::Trust;
 use crate::metrics::Durations;
+use parking_lot::Mutex;
 use serde_json::Value;
 use shared::{Progress, Shared};
 use std::error::Error as _;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long the first connection, and the stream behind it, may take.
@@ -194,7 +196,8 @@ pub struct NatsMetrics {
 /// An [`Engine`](crate::log::replica::Engine) in NATS JetStream. Dropping it closes the connection, once what was said is written.
 pub struct NatsEngine {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    runtime: Handle,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl NatsEngine {
@@ -222,13 +225,29 @@ impl NatsEngine {
         let shared = Arc::new(Shared::new(options)?);
         let start = |error: io::Error| NatsError::Start(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
-        let run = link::run(Arc::clone(&shared));
+        let (run, handle) = (link::run(Arc::clone(&shared)), runtime.handle().clone());
         let thread = thread::Builder::new().name("log-nats".to_owned()).spawn(move || {
             runtime.block_on(run);
             // A name that is being looked up holds nobody up.
             runtime.shutdown_background();
         });
-        Ok(Self { shared, thread: Some(thread.map_err(start)?) })
+        Ok(Self { shared, runtime: handle, thread: Mutex::new(Some(thread.map_err(start)?)) })
+    }
+
+    /// Where its connection is served: one thread, until it is [closed](Self::close). What runs there too, and never blocks, hears answers without
+    /// another thread being woken, as the task of a [`ReplicatedLog`](crate::log::replica::ReplicatedLog) does best.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Closes the connection, once what was said is written: what is asked from then on fails. So does dropping it.
+    pub fn close(&self) {
+        self.shared.closed.cancel();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
     }
 
     /// Waits until a server has let this node in.
@@ -298,11 +317,7 @@ impl NatsEngine {
 
 impl Drop for NatsEngine {
     fn drop(&mut self) {
-        self.shared.closed.cancel();
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 
