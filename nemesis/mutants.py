@@ -33,7 +33,7 @@ MUTANTS = {
         "nothing looks where the log ends",
         {"profile": "durable", "losses": False},
         [
-            (SERVING, "        if !self.rooms.is_empty() {\n            let words", "        if !self.rooms.is_empty() && !@ {\n            let words"),
+            (SERVING, "(0..CHECKS_AT_ONCE).for_each(", "(0..if @ { 0 } else { CHECKS_AT_ONCE }).for_each("),
             (SERVING, "                if let Ok(tail) = Tail::parse(&tail) {\n", "                if let Ok(tail) = Tail::parse(&tail) && !@ {\n"),
         ],
     ),

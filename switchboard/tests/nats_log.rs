@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 struct Heard {
     live: Mutex<Vec<(RoomName, Stored)>>,
     tails: Mutex<Vec<(RoomName, Vec<u8>)>>,
+    reports: Mutex<Vec<Vec<u8>>>,
     reconnected: AtomicUsize,
 }
 
@@ -30,6 +31,10 @@ impl EngineEvents for Heard {
 
     fn tail(&self, room: &RoomName, tail: &[u8]) {
         self.tails.lock().push((room.clone(), tail.to_vec()));
+    }
+
+    fn reported(&self, report: &[u8]) {
+        self.reports.lock().push(report.to_vec());
     }
 
     fn reconnected(&self) {
@@ -128,6 +133,8 @@ async fn at_most_one_envelope_is_kept_behind_each_other_and_everybody_hears_of_i
     ann.engine.tell_tail(&ops, Bytes::from_static(b"tail"));
     until(|| bob.heard.tails.lock().len() == 1).await;
     assert_eq!(*bob.heard.tails.lock(), [(ops.clone(), b"tail".to_vec())]);
+    ann.engine.tell_nodes(Bytes::from_static(b"report"));
+    until(|| [&ann, &bob].iter().all(|node| *node.heard.reports.lock() == [b"report"])).await;
     bob.engine.unfollow(&ops);
     assert_eq!(bob.append(&ops, 3, "f").await, Ok(Position(4)));
     assert_eq!(bob.heard.live.lock().len(), 2, "it follows it no more");

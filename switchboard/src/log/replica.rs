@@ -9,6 +9,7 @@
 
 mod chain;
 mod checks;
+mod ends;
 mod engine;
 mod envelope;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod model_log;
 mod past;
 mod pending;
 mod reading;
+mod reports;
 mod serving;
 mod shared;
 #[cfg(test)]

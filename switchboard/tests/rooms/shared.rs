@@ -106,6 +106,27 @@ async fn a_member_resumes_on_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn behind_an_older_copy_no_number_is_given_again_by_a_node_that_had_seen_less() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (mut alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    alice.seat.publish("before").unwrap().await.unwrap();
+    two.engine.set_deaf(true);
+    let seen = alice.seat.publish("seen").unwrap().await.unwrap().id;
+    log.go_away();
+    log.go_back(2);
+    two.engine.set_deaf(false);
+    log.come_back();
+    // It waits for what the other one has to say, and fails with the epoch that it was to be in.
+    assert_eq!(bob.seat.publish("second").unwrap().await.err(), Some(PublishError::Unavailable));
+    let third = bob.seat.publish("third").unwrap().await.unwrap().id;
+    assert!(third.epoch != seen.epoch && third.seq == 1, "{third} behind {seen}");
+    sleep(secs(1)).await;
+    assert_eq!(heard(&mut alice).await, ["reset", "1 third"]);
+    assert_eq!(heard(&mut bob).await, ["1 before", "reset"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_hears_nothing_finds_the_end_within_ten_seconds() {
     let log = MemoryLog::new();
     let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);

@@ -143,6 +143,10 @@ impl Engine for NatsEngine {
         self.shared.say(&subjects::live(room), &format!("{}: 1\r\n", api::TAIL), &tail);
     }
 
+    fn tell_nodes(&self, report: Bytes) {
+        self.shared.say(subjects::REPORTS, "", &report);
+    }
+
     fn identity(&self, done: EngineAnswer<LogIdentity>) {
         let shared = Arc::clone(&self.shared);
         let looked = move |info: Result<Value, EngineError>| {

@@ -23,8 +23,9 @@ use tracing::warn;
 
 /// The number of the subscription that takes answers; those of buckets follow.
 const INBOX: u64 = 1;
-/// And behind those, what nodes say.
-const NODES: u64 = INBOX + 1 + subjects::BUCKETS as u64;
+/// Behind those, how far nodes know the log, and what else they say.
+const REPORTS: u64 = INBOX + 1 + subjects::BUCKETS as u64;
+const NODES: u64 = REPORTS + 1;
 
 /// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
 const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES + NODES_BYTES;
@@ -246,6 +247,7 @@ impl Shared {
         let State { output, buckets, .. } = &mut *state;
         output.clear();
         wire::subscribe(&format!("{}.>", self.inbox), INBOX, output);
+        wire::subscribe(subjects::REPORTS, REPORTS, output);
         self.hear_nodes(output);
         for (bucket, count) in (0..).zip(buckets) {
             if *count > 0 {
@@ -369,7 +371,11 @@ impl Shared {
         if delivery.subscription >= NODES {
             return self.told(delivery);
         }
-        let (Some(events), Some(room)) = (self.events.get(), subjects::room(&delivery.subject)) else { return };
+        let Some(events) = self.events.get() else { return };
+        if delivery.subscription == REPORTS {
+            return events.reported(&delivery.payload);
+        }
+        let Some(room) = subjects::room(&delivery.subject) else { return };
         if !self.state.lock().followed.contains(&room) {
             return;
         }

@@ -11,6 +11,9 @@ pub(super) const BUCKETS: u16 = 1024;
 pub(super) const KEPT: &str = "sb.r.>";
 pub(super) const LIVE: &str = "sb.l.>";
 
+/// By it nodes tell each other how far they know the log.
+pub(super) const REPORTS: &str = "sb.log";
+
 /// The room's bucket. Upper and lower case are the same.
 pub(super) fn bucket(room: &RoomName) -> u16 {
     let mut hasher = SipHasher13::new_with_keys(0, 0);

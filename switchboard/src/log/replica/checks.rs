@@ -3,7 +3,8 @@
 //!
 //! Decides, and asks nobody: `serving.rs` does.
 
-use super::{LogIdentity, Position};
+use super::reports::{LogReport, Reports};
+use super::{Incarnation, LogIdentity, Position};
 use std::time::Duration;
 
 /// Between two checks of all rooms.
@@ -31,6 +32,12 @@ pub(super) struct Checks {
     at: Duration,
     /// Which log it was, and what it was known to have; and when that was known.
     known: Option<(LogIdentity, Duration)>,
+    /// What was known to be there when the log was asked which one it is.
+    asked: Option<Position>,
+    /// Others were still to say then how far they know it.
+    is_early: bool,
+    /// What the other nodes know.
+    reports: Reports,
     /// Where the log ended when its rooms were asked for last, and before that. What is asked may be a copy that is behind: all that was new at
     /// the last check is asked for once more.
     checked: [Position; 2],
@@ -48,9 +55,34 @@ impl Checks {
         self.at
     }
 
-    /// A check begins.
+    /// A check begins: the log is asked which one it is.
     pub(super) fn begin(&mut self, now: Duration) {
         self.at = now + EVERY;
+        self.is_early = self.reports.are_missing(now);
+        if let Some((known, since)) = &mut self.known
+            && let Some(further) = self.reports.furthest(known.log).filter(|furthest| *furthest > known.last)
+        {
+            (known.last, *since) = (further, now);
+        }
+        self.asked = self.known.map(|(known, _)| known.last);
+    }
+
+    /// The connection is there again. Meanwhile the log may have gone back and then further than before, so all rooms are asked for.
+    pub(super) fn reconnected(&mut self, now: Duration) {
+        self.reports.reconnected(now);
+        (self.checked, self.under_way) = ([Position(0); 2], None);
+    }
+
+    /// How far this node knows the log, if it does.
+    pub(super) fn report(&self, node: Incarnation, is_asking: bool) -> Option<LogReport> {
+        self.known.map(|(known, _)| LogReport { node, known, is_asking })
+    }
+
+    /// Another node says how far it knows the log.
+    pub(super) fn reported(&mut self, report: &LogReport, now: Duration) {
+        if self.reports.hear(report, now) {
+            self.at = now;
+        }
     }
 
     /// Whether it is unknown what is behind the connection of this number: until it is known, nothing is appended there.
@@ -78,42 +110,46 @@ impl Checks {
         questions: usize,
         now: Duration,
     ) -> Verdict {
+        let mut last = identity.last;
         if let Some((known, since)) = self.known {
             let is_other = known.log != identity.log;
+            // What came to be known meanwhile may be newer than the answer.
+            let has_lost = !is_other && self.asked.is_some_and(|asked| asked > identity.last);
             let unsure_since = *self.unsure_since.get_or_insert(now);
-            if !is_other && known.last > identity.last && now < unsure_since + UNSURE {
+            if !is_other && (self.is_early || has_lost && now < unsure_since + UNSURE) {
                 self.connection = None;
                 self.failed(now);
                 return Verdict::Unsure;
             }
             self.unsure_since = None;
-            if is_other || known.last > identity.last {
+            if is_other || has_lost {
                 (self.known, self.connection) = (Some((identity, now)), Some(connection));
                 (self.checked, self.under_way) = ([Position(0); 2], None);
+                self.reports.forget_log(now);
                 return Verdict::Lost { since };
             }
+            last = last.max(known.last);
         }
-        (self.known, self.connection) = (Some((identity, now)), Some(connection));
+        self.reports.forget_silent(now);
+        (self.known, self.connection) = (Some((LogIdentity { last, ..identity }, now)), Some(connection));
         self.number += 1;
         self.under_way = (questions > 0).then_some((identity.last, questions));
         Verdict::Same { after: self.checked[1], number: self.number }
     }
 
-    /// One question of the check of this number was answered, or not.
-    pub(super) fn answered(&mut self, number: u64, is_answered: bool, now: Duration) {
-        if number != self.number {
-            return;
+    /// One question of the check of this number was answered, or not. Says whether it was the last one.
+    pub(super) fn answered(&mut self, number: u64, is_answered: bool, now: Duration) -> bool {
+        if number == self.number && !is_answered {
+            self.failed(now);
         }
-        if !is_answered {
-            return self.failed(now);
+        let Some((last, left)) = self.under_way.as_mut().filter(|_| number == self.number) else { return false };
+        *left -= 1;
+        let is_over = *left == 0;
+        if is_over {
+            self.checked = [*last, self.checked[0]];
+            self.under_way = None;
         }
-        if let Some((last, left)) = &mut self.under_way {
-            *left -= 1;
-            if *left == 0 {
-                self.checked = [*last, self.checked[0]];
-                self.under_way = None;
-            }
-        }
+        is_over
     }
 }
 
@@ -136,9 +172,20 @@ mod tests {
         let mut checks = Checks::default();
         for (last, after, number) in [(7, 0, 1), (9, 0, 2), (12, 7, 3), (12, 9, 4)] {
             assert_eq!(checks.identified(log(1, last), 2, NOW), same(after, number));
-            checks.answered(number, true, NOW);
+            assert!(!checks.answered(number, true, NOW) && checks.answered(number, true, NOW));
+        }
+    }
+
+    #[test]
+    fn behind_another_connection_all_rooms_are_asked_for() {
+        let mut checks = Checks::default();
+        for (last, after, number) in [(7, 0, 1), (9, 0, 2), (12, 7, 3)] {
+            assert_eq!(checks.identified(log(1, last), 1, NOW), same(after, number));
             checks.answered(number, true, NOW);
         }
+        checks.reconnected(NOW);
+        assert!(!checks.answered(3, true, NOW), "of the connection before");
+        assert_eq!(checks.identified(log(1, 15), 1, NOW), same(0, 4));
     }
 
     #[test]
@@ -159,12 +206,16 @@ mod tests {
     fn a_log_that_goes_back_behind_what_this_node_has_appended_has_lost_something() {
         let mut checks = Checks::default();
         assert_eq!(checks.identified(log(1, 7), 0, NOW), same(0, 1));
+        checks.begin(NOW);
         checks.appended(Position(9), NOW * 2);
         assert!(checks.is_doubtful(2) && !checks.is_doubtful(1));
+        assert_eq!(checks.identified(log(1, 8), 0, NOW * 2), same(0, 2), "it was asked before");
+        checks.begin(NOW * 3);
         assert_eq!(checks.identified(log(1, 8), 0, NOW * 3), Verdict::Unsure);
         assert!(checks.is_doubtful(1) && checks.at() <= NOW * 3 + AGAIN);
         assert_eq!(checks.identified(log(1, 8), 0, NOW * 3 + UNSURE), Verdict::Lost { since: NOW * 2 });
-        assert_eq!(checks.identified(log(1, 8), 0, NOW * 4), same(0, 2), "it was told");
+        checks.begin(NOW * 4);
+        assert_eq!(checks.identified(log(1, 8), 0, NOW * 4), same(0, 3), "it was told");
         assert_eq!(checks.identified(log(2, 99), 0, NOW * 5), Verdict::Lost { since: NOW * 4 });
     }
 
@@ -172,9 +223,39 @@ mod tests {
     fn a_leader_that_does_not_know_all_of_the_log_yet_has_lost_nothing() {
         let mut checks = Checks::default();
         assert_eq!(checks.identified(log(1, 7), 0, NOW), same(0, 1));
+        checks.begin(NOW);
         assert_eq!(checks.identified(log(1, 5), 0, NOW), Verdict::Unsure);
         assert_eq!(checks.identified(log(1, 7), 0, NOW + AGAIN), same(0, 2));
         assert!(!checks.is_doubtful(1));
         assert_eq!(checks.identified(log(1, 6), 0, NOW * 2), Verdict::Unsure, "from the beginning");
+    }
+
+    #[test]
+    fn behind_another_connection_the_others_say_first_how_far_they_know_the_log() {
+        let (own, other) = (Incarnation(1), Incarnation(2));
+        let report = |last| LogReport { node: other, known: log(1, last).0, is_asking: false };
+        let mut checks = Checks::default();
+        assert_eq!(checks.report(own, true), None, "nothing is known yet");
+        checks.begin(NOW);
+        assert_eq!(checks.identified(log(1, 7), 0, NOW), same(0, 1));
+        checks.reported(&report(7), NOW);
+        let told = LogReport { node: own, known: log(1, 7).0, is_asking: true };
+        assert_eq!(checks.report(own, true), Some(told));
+        checks.reconnected(NOW);
+        checks.begin(NOW);
+        assert_eq!(checks.identified(log(1, 7), 0, NOW), Verdict::Unsure);
+        // That comes before the answer of a question that was asked before it.
+        checks.begin(NOW);
+        checks.reported(&report(9), NOW);
+        assert_eq!(checks.identified(log(1, 7), 0, NOW), Verdict::Unsure);
+        assert!(checks.is_doubtful(1) && checks.at() <= NOW);
+        checks.begin(NOW);
+        assert_eq!(checks.identified(log(1, 7), 0, NOW), Verdict::Unsure);
+        checks.begin(NOW + UNSURE);
+        assert!(matches!(checks.identified(log(1, 7), 0, NOW + UNSURE), Verdict::Lost { .. }));
+        // Who has not seen it yet says so again: that is known.
+        checks.reported(&report(9), NOW + UNSURE);
+        checks.begin(NOW + UNSURE);
+        assert_eq!(checks.identified(log(1, 7), 0, NOW + UNSURE), same(0, 2));
     }
 }

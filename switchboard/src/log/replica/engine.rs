@@ -44,6 +44,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Tells all nodes that follow the room where its log ends. May be lost.
     fn tell_tail(&self, room: &RoomName, tail: Bytes);
 
+    /// Tells all nodes how far this one knows the log, this one too. May be lost.
+    fn tell_nodes(&self, report: Bytes);
+
     /// Which log this is, and where it ends.
     fn identity(&self, done: EngineAnswer<LogIdentity>);
 
@@ -69,6 +72,9 @@ pub trait EngineEvents: Send + Sync + 'static {
 
     /// A node has told where the room's log ends, by [`Engine::tell_tail`].
     fn tail(&self, room: &RoomName, tail: &[u8]);
+
+    /// A node has told how far it knows the log, by [`Engine::tell_nodes`].
+    fn reported(&self, report: &[u8]);
 
     /// The connection is there again: something may have been missed, and what is there may be another log. Told before anything can be asked by
     /// it; takes a short lock, and asks the engine nothing.

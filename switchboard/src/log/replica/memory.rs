@@ -159,6 +159,15 @@ impl Engine for MemoryEngine {
         }
     }
 
+    fn tell_nodes(&self, report: Bytes) {
+        if self.health().is_ok() {
+            for node in self.log.nodes() {
+                let events = node.events.lock().clone();
+                events.inspect(|events| events.reported(&report));
+            }
+        }
+    }
+
     fn identity(&self, done: EngineAnswer<LogIdentity>) {
         done(self.log.look(|kept| LogIdentity { log: kept.log, last: Position(kept.last) }));
     }

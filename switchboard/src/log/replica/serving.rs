@@ -1,11 +1,13 @@
 //! The task that has a node's replicas: tells them what happens and what time it is, and does what they say.
 
 use super::checks::{Checks, Verdict};
+use super::ends::{RoomEnd, RoomEnds};
 use super::past;
+use super::reports::LogReport;
 use super::shared::{Key, Word, Words};
 use super::{
     AppendError, CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity,
-    Replica, ReplicaAction, ShownEntry, Stored, Tail, Ticket,
+    Position, Replica, ReplicaAction, ShownEntry, Stored, Tail, Ticket,
 };
 use crate::log::{Done, LogError, SharedMessage, SharedRoom, Submission};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -13,13 +15,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::{Message, RoomName};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Words that are looked at before other tasks have their turn.
 const WORDS_AT_ONCE: usize = 256;
 
 /// So many wait of one room until all is shown that the log has; more are refused. While the log is away, nobody is answered.
 const MOST_WAITING: usize = 1024;
+
+/// Questions about rooms that are under way in a check: each is to be answered within the engine's deadline, and its answer may be large.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// A check of all rooms, a part at a time.
+#[derive(Default)]
+struct RoomCheck {
+    number: u64,
+    after: Position,
+    unchecked: VecDeque<Vec<RoomName>>,
+}
 
 /// Publications that were handed over together.
 struct Handover {
@@ -53,6 +66,10 @@ pub(super) struct ReplicaTask {
     due: BTreeSet<(Duration, RoomName)>,
     next_ticket: u64,
     checks: Checks,
+    check: RoomCheck,
+    ends: RoomEnds,
+    /// Since when the connection is there again, until all rooms were checked behind it.
+    reconnected: Option<Duration>,
 }
 
 impl ReplicaTask {
@@ -74,6 +91,9 @@ impl ReplicaTask {
             due: BTreeSet::new(),
             next_ticket: 0,
             checks: Checks::default(),
+            check: RoomCheck::default(),
+            ends: RoomEnds::default(),
+            reconnected: None,
         }
     }
 
@@ -91,7 +111,7 @@ impl ReplicaTask {
                 self.with(&room, None, Replica::tick);
             }
             if self.checks.at() <= now {
-                self.check();
+                self.look();
             }
             let next = self.due.first().map_or(self.checks.at(), |(due, _)| (*due).min(self.checks.at()));
             // Both may be dropped at any time.
@@ -128,12 +148,18 @@ impl ReplicaTask {
                     self.with(&room, None, |replica, now| replica.tail(&tail, now));
                 }
             }
-            Word::Reconnected => self.check(),
+            Word::Reported(report) => self.reported(&report),
+            Word::Reconnected => {
+                self.checks.reconnected(self.now());
+                self.reconnected = Some(self.now()).filter(|_| !self.rooms.is_empty());
+                self.report(true);
+                self.look();
+            }
             Word::Followed(room, key, result) => {
                 self.with(&room, Some(key), |replica, now| replica.followed(result, now));
             }
-            Word::Last(room, key, result) => self.ask_identity(room, key, result),
-            Word::Ended(room, key, result) => self.with(&room, Some(key), |replica, now| replica.ended(result, now)),
+            Word::Last(room, key, result) => self.last_told(room, key, result),
+            Word::Ended(ends, result) => self.ended(ends, &result),
             Word::Fetched(room, key, result) => {
                 self.with(&room, Some(key), |replica, now| replica.fetched(result, now));
             }
@@ -145,9 +171,16 @@ impl ReplicaTask {
             }
             Word::Identity(connection, result) => self.identified(connection, result),
             Word::Checked(number, result) => {
-                self.checks.answered(number, result.is_ok(), self.began.elapsed());
+                if number == self.check.number {
+                    self.check_some();
+                }
+                let is_over = self.checks.answered(number, result.is_ok(), self.now());
                 for (room, stored) in result.unwrap_or_default() {
                     self.with(&room, None, |replica, now| replica.checked(&stored, now));
+                }
+                if let Some(since) = self.reconnected.take_if(|_| is_over) {
+                    let elapsed_ms = self.now().saturating_sub(since).as_millis() as u64;
+                    info!(rooms = self.rooms.len(), elapsed_ms, "rooms were checked behind a new connection");
                 }
             }
         }
@@ -218,7 +251,7 @@ impl ReplicaTask {
                 ReplicaAction::Append { token, .. } if self.checks.is_doubtful(self.words.connection()) => {
                     served.replica.appended(token, Err(AppendError::Busy), now);
                 }
-                action => served.act(room, action, &self.engine, &self.words),
+                action => served.act(room, action, &self.engine, &self.words, &mut self.ends),
             }
         }
         let due = served.replica.due();
@@ -230,27 +263,63 @@ impl ReplicaTask {
                 self.due.insert((due, room.clone()));
             }
         }
+        self.ask_ends();
     }
 
-    /// The room's last envelope is known: which log that is in is asked behind it.
-    fn ask_identity(&mut self, room: RoomName, key: Key, result: Result<Option<Stored>, EngineError>) {
-        let words = Arc::clone(&self.words);
-        match result {
-            Ok(last) => self.engine.identity(Box::new(move |identity| {
-                let end = identity.map(|identity| LogEnd { log: identity.log, last });
-                words.say(Word::Ended(room, key, end));
-            })),
-            Err(error) => words.say(Word::Ended(room, key, Err(error))),
+    /// Asks for rooms' last envelopes, and behind those that are known which log they are in.
+    fn ask_ends(&mut self) {
+        while let Some((room, key)) = self.ends.next() {
+            let (words, name) = (Arc::clone(&self.words), room.clone());
+            self.engine.last(&room, Box::new(move |result| words.say(Word::Last(name, key, result))));
+        }
+        if let Some(ends) = self.ends.identify() {
+            let words = Arc::clone(&self.words);
+            self.engine.identity(Box::new(move |identity| words.say(Word::Ended(ends, identity))));
         }
     }
 
+    fn last_told(&mut self, room: RoomName, key: Key, result: Result<Option<Stored>, EngineError>) {
+        match result {
+            Ok(last) => self.ends.answered(Some((room, key, last))),
+            Err(error) => {
+                self.ends.answered(None);
+                self.with(&room, Some(key), |replica, now| replica.ended(Err(error), now));
+            }
+        }
+        self.ask_ends();
+    }
+
+    fn ended(&mut self, ends: Vec<RoomEnd>, result: &Result<LogIdentity, EngineError>) {
+        self.ends.identified();
+        for (room, key, last) in ends {
+            let end = result.clone().map(|LogIdentity { log, .. }| LogEnd { log, last });
+            self.with(&room, Some(key), |replica, now| replica.ended(end, now));
+        }
+        self.ask_ends();
+    }
+
     /// Asks which log it is, and then what has changed since the last check.
-    fn check(&mut self) {
+    fn look(&mut self) {
         self.checks.begin(self.now());
         let connection = self.words.connection();
         if !self.rooms.is_empty() || self.checks.is_doubtful(connection) {
             let words = Arc::clone(&self.words);
             self.engine.identity(Box::new(move |identity| words.say(Word::Identity(connection, identity))));
+        }
+    }
+
+    /// Tells the other nodes how far this one knows the log.
+    fn report(&self, is_asking: bool) {
+        if let Some(report) = self.checks.report(self.own, is_asking) {
+            self.engine.tell_nodes(report.encode());
+        }
+    }
+
+    fn reported(&mut self, report: &[u8]) {
+        let Some(report) = LogReport::parse(report).filter(|report| report.node != self.own) else { return };
+        self.checks.reported(&report, self.now());
+        if report.is_asking {
+            self.report(false);
         }
     }
 
@@ -261,18 +330,28 @@ impl ReplicaTask {
         match self.checks.identified((identity, connection), rooms.len().div_ceil(CHECKED_ROOMS), now) {
             Verdict::Unsure => {}
             Verdict::Lost { since } => {
+                self.reconnected = None;
                 warn!(rooms = rooms.len(), "log is another one than before, or has lost something");
                 for room in rooms {
                     self.with(&room, None, |replica, now| replica.suspect(since, now));
                 }
             }
             Verdict::Same { after, number } => {
-                for some in rooms.chunks(CHECKED_ROOMS) {
-                    let words = Arc::clone(&self.words);
-                    let answered = move |checked| words.say(Word::Checked(number, checked));
-                    self.engine.check(some.to_vec(), after, Box::new(answered));
-                }
+                // Who has just come does not know yet who is there.
+                self.report(number == 1);
+                let unchecked = rooms.chunks(CHECKED_ROOMS).map(<[_]>::to_vec).collect();
+                self.check = RoomCheck { number, after, unchecked };
+                (0..CHECKS_AT_ONCE).for_each(|_| self.check_some());
             }
+        }
+    }
+
+    fn check_some(&mut self) {
+        let RoomCheck { number, after, ref mut unchecked } = self.check;
+        if let Some(some) = unchecked.pop_front() {
+            let words = Arc::clone(&self.words);
+            let answered = move |checked| words.say(Word::Checked(number, checked));
+            self.engine.check(some, after, Box::new(answered));
         }
     }
 }
@@ -283,15 +362,20 @@ impl ServedRoom {
         self.key == key
     }
 
-    fn act(&mut self, room: &RoomName, action: ReplicaAction, engine: &Arc<dyn Engine>, words: &Arc<Words>) {
+    fn act(
+        &mut self,
+        room: &RoomName,
+        action: ReplicaAction,
+        engine: &Arc<dyn Engine>,
+        words: &Arc<Words>,
+        ends: &mut RoomEnds,
+    ) {
         let (words, name, key) = (Arc::clone(words), room.clone(), self.key);
         match action {
             ReplicaAction::Follow => {
                 engine.follow(room, Box::new(move |result| words.say(Word::Followed(name, key, result))));
             }
-            ReplicaAction::AskLast => {
-                engine.last(room, Box::new(move |result| words.say(Word::Last(name, key, result))));
-            }
+            ReplicaAction::AskLast => ends.want(name, key),
             ReplicaAction::Fetch(from) => {
                 engine.fetch(room, from, Box::new(move |result| words.say(Word::Fetched(name, key, result))));
             }

@@ -3,10 +3,11 @@
 //! Whoever asks, and the engine when it answers, only leaves a word in a queue. What the engine tells unasked is bounded there; what does not
 //! fit is dropped, and found by the next check.
 
+use super::ends::RoomEnd;
 use super::serving::ReplicaTask;
 use super::{
-    AppendError, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation, LogEnd, LogIdentity,
-    Position, Stored,
+    AppendError, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation, LogIdentity, Position,
+    Stored,
 };
 use crate::log::{
     Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedRoom, StoredRoom, Submission,
@@ -39,10 +40,11 @@ pub(super) enum Word {
     Read(RoomName, Cursor, PageLimit, Done<Vec<Arc<Message>>>),
     Live(RoomName, Stored),
     Tail(RoomName, Bytes),
+    Reported(Bytes),
     Reconnected,
     Followed(RoomName, Key, Result<(), EngineError>),
     Last(RoomName, Key, Result<Option<Stored>, EngineError>),
-    Ended(RoomName, Key, Result<LogEnd, EngineError>),
+    Ended(Vec<RoomEnd>, Result<LogIdentity, EngineError>),
     Fetched(RoomName, Key, Result<Vec<Stored>, EngineError>),
     Appended(RoomName, Key, EnvelopeToken, Result<Position, AppendError>),
     /// Of the log behind the connection of this number.
@@ -130,6 +132,10 @@ impl EngineEvents for Words {
 
     fn tail(&self, room: &RoomName, tail: &[u8]) {
         self.arrives(Word::Tail(room.clone(), Bytes::copy_from_slice(tail)), tail.len());
+    }
+
+    fn reported(&self, report: &[u8]) {
+        self.arrives(Word::Reported(Bytes::copy_from_slice(report)), report.len());
     }
 
     fn reconnected(&self) {
