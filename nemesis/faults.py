@@ -18,8 +18,8 @@ class Nemesis:
         # Whether what rooms begin with may be gone in their incarnation.
         self.has_purged = False
 
-    def schedule(self, count, has_losses):
-        """So many faults, and how long each lasts and how long it is quiet behind it."""
+    def schedule(self, count, has_losses, only):
+        """So many faults, all or `only` some, and how long each lasts and how long it is quiet behind it."""
         kinds = list(SAFE)
         if len(self.world.servers) == 3:
             kinds += OF_THREE if self.world.profile == "durable" else ["step-down"]
@@ -29,7 +29,7 @@ class Nemesis:
         losses = [kind for kind in LOSSES if self.world.profile != "memory" or kind != "old-copy"]
         schedule = []
         for number in range(count):
-            kind = self.rng.choice(losses if has_losses and number % 2 else kinds)
+            kind = self.rng.choice(only or (losses if has_losses and number % 2 else kinds))
             # Leases of names last 15 s, and publishers are told after 5 s.
             lasts = self.rng.choice([0.3, 1, 3, 7]) * self.rng.uniform(0.7, 1.3)
             schedule.append((kind, self.rng.randrange(3), lasts, self.rng.uniform(0.5, 2.5)))

@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import re
+import select
 import socket
 import statistics
 import tempfile
@@ -12,72 +14,128 @@ from pathlib import Path
 
 from nemesis.world import World
 
-ROUNDS = 2000
-ROOMS = 50
+# How often the ways of a message are measured, in turn, and how often each.
+TURNS = 20
+ROUNDS = 100
+ROOMS = 1000
+# A connection may be in 128 rooms.
+PER_CONNECTION = 125
+MANY_ROOMS = 100_000
 AWAY = 60
 
 
-def lines_of(connection):
-    rest = b""
-    while True:
-        read = connection.recv(65536)
-        if not read:
-            return
-        *whole, rest = (rest + read).split(b"\n")
-        yield from whole
+class Line:
+    """A connection on which lines come."""
+
+    def __init__(self, address, port, head):
+        self.connection = socket.create_connection((address, port), timeout=60)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.rest = b""
+        self.say(head)
+
+    def say(self, said):
+        self.connection.sendall(said)
+
+    def until(self, part):
+        """Reads as far as the next line that has this in it. What comes behind it is kept."""
+        while True:
+            at = self.rest.find(part)
+            end = self.rest.find(b"\n", at) if at >= 0 else -1
+            if end >= 0:
+                self.rest = self.rest[end + 1 :]
+                return
+            # Of what was looked through only the last line may go on.
+            self.rest = self.rest[self.rest.rfind(b"\n") + 1 :]
+            read = self.connection.recv(65536)
+            if not read:
+                raise OSError("it has ended")
+            self.rest += read
+
+    def close(self):
+        self.connection.close()
 
 
-def joined(node, room):
-    """A member there who has joined, and what it is told."""
-    connection = socket.create_connection((node.address, 8081), timeout=20)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(f"/format json\n/join {room}\n".encode())
-    told = lines_of(connection)
-    for line in told:
-        if b'"you-joined"' in line and b'"%s"' % room.encode() in line:
-            return connection, told
-    raise OSError("it has ended")
+def bare(server, *words):
+    """A client of a nats-server."""
+    line = Line(server.address, 4222, b'CONNECT {"verbose":false,"headers":true}\r\n' + b"".join(word + b"\r\n" for word in words) + b"PING\r\n")
+    line.until(b"PONG")
+    return line
 
 
-def told_in(sender, say, told, marks):
-    """Seconds from each text to when it is told."""
-    times = []
-    for number in range(marks):
-        text = f"mark-{number}-".encode()
-        before = time.perf_counter()
-        sender.sendall(say(text))
-        for line in told:
-            if text in line:
-                break
-        times.append(time.perf_counter() - before)
-    return times
+def joined(node, rooms, form=b"json"):
+    """A member there of all these rooms."""
+    line = Line(node.address, 8081, b"/format %s\n" % form + b"".join(b"/join %s\n" % room for room in rooms) + b"/ping\n")
+    line.until(b"pong")
+    return line
 
 
-def hop(server):
-    """Publish and subscribe at a bare nats-server: by core NATS, without any history."""
-    ends = []
-    for words in [b"SUB a.b 1\r\n", b""]:
-        connection = socket.create_connection((server.address, 4222), timeout=20)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(b'CONNECT {"verbose":false}\r\n' + words + b"PING\r\n")
-        told = lines_of(connection)
-        for line in told:
-            if b"PONG" in line:
-                break
-        ends.append((connection, told))
-    (subscriber, told), (publisher, _) = ends
-    times = told_in(publisher, lambda text: b"PUB a.b %d\r\n%s\r\n" % (len(text), text), told, ROUNDS)
-    subscriber.close(), publisher.close()
-    return times
+class Crowd:
+    """Members of a thousand rooms at one node, a few connections in all."""
+
+    def __init__(self, node, rooms):
+        self.rooms = rooms
+        self.lines = [joined(node, rooms[at : at + PER_CONNECTION]) for at in range(0, len(rooms), PER_CONNECTION)]
+
+    def close(self):
+        for line in self.lines:
+            line.close()
 
 
-def across(world):
-    """From a member of one node to one of another."""
-    sender, _ = joined(world.nodes[0], "figures")
-    member, told = joined(world.nodes[1], "figures")
-    times = told_in(sender, lambda text: text + b"\n", told, ROUNDS)
-    sender.close(), member.close()
-    return times
+class Across:
+    """From a member of one node to one of another, in one of a thousand rooms after the other."""
+
+    def __init__(self, name, sender, receiver):
+        rooms = [b"%s-%d" % (name.encode(), number) for number in range(ROOMS)]
+        self.senders, self.receivers = Crowd(sender, rooms), Crowd(receiver, rooms)
+        self.number = 0
+
+    def once(self):
+        place = self.number * 7 % ROOMS
+        self.number += 1
+        text = b"mark-%d-" % self.number
+        sender, receiver = (crowd.lines[place // PER_CONNECTION] for crowd in (self.senders, self.receivers))
+        began = time.perf_counter()
+        sender.say(b"/pub %s %s\n" % (self.senders.rooms[place], text))
+        receiver.until(text)
+        return time.perf_counter() - began
+
+    def close(self):
+        self.senders.close(), self.receivers.close()
+
+
+class Hop:
+    """Publish and subscribe at a bare nats-server, without any history."""
+
+    def __init__(self, server):
+        self.subscriber, self.publisher, self.number = bare(server, b"SUB a.b 1"), bare(server), 0
+
+    def publish(self, text):
+        self.publisher.say(b"PUB a.b %d\r\n%s\r\n" % (len(text), text))
+
+    def once(self):
+        self.number += 1
+        text = b"mark-%d-" % self.number
+        began = time.perf_counter()
+        self.publish(text)
+        self.subscriber.until(text)
+        return time.perf_counter() - began
+
+    def close(self):
+        self.subscriber.close(), self.publisher.close()
+
+
+class Floor(Hop):
+    """The same by a stream as that of rooms: each is kept behind the one before, and told from there. Less than this no node can take."""
+
+    def __init__(self, server):
+        config = {"name": "FLOOR", "subjects": ["f.r.>"], "storage": "memory", "max_msgs_per_subject": 256, "republish": {"src": "f.r.>", "dest": "f.l.>"}}
+        server.ask("$JS.API.STREAM.CREATE.FLOOR", json.dumps(config).encode())
+        self.subscriber, self.publisher, self.number, self.kept = bare(server, b"SUB f.l.> 1"), bare(server, b"SUB i 1"), 0, 0
+
+    def publish(self, text):
+        head = b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\n\r\n" % self.kept
+        self.publisher.say(b"HPUB f.r.a i %d %d\r\n%s%s\r\n" % (len(head), len(head) + len(text), head, text))
+        self.kept += 1
 
 
 def milliseconds(times):
@@ -85,67 +143,101 @@ def milliseconds(times):
     return f"p50 {statistics.median(times) * 1e3:.2f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.2f} ms, worst {times[-1] * 1e3:.1f} ms"
 
 
-def rate(world, seconds=10):
-    """Messages a second from one node to another, in many rooms at once."""
-    counted, stopping = [0] * ROOMS, threading.Event()
+def latencies(world, beside):
+    """By several ways in turn, so that what else the machine does meets all of them."""
+    ways = {"a hop of core NATS": Hop(world.servers[0]), "a hop by a stream as that of rooms": Floor(world.servers[0])}
+    ways[f"from node to node, {ROOMS} rooms"] = Across("here", *world.nodes[:2])
+    if beside:
+        ways["the same, of the other program"] = Across("beside", world.nodes[2], world.late)
+    times = {name: [] for name in ways}
+    for turn in range(TURNS):
+        for name, way in ways.items():
+            taken = [way.once() for _ in range(ROUNDS)]
+            # The first turn warms up.
+            times[name] += taken if turn else []
+    hop = statistics.median(times["a hop of core NATS"])
+    for name, taken in times.items():
+        print(f"{name}: {milliseconds(taken)}; p50 {statistics.median(taken) / hop:.1f} x", flush=True)
+    for way in ways.values():
+        way.close()
 
-    def count(place, told):
-        try:
-            for line in told:
-                counted[place] += b'"text"' in line
-        except OSError:
-            pass
 
-    members = [joined(world.nodes[1], f"rate-{place}") for place in range(ROOMS)]
-    senders = [joined(world.nodes[0], f"rate-{place}") for place in range(ROOMS)]
-    for place, (_, told) in enumerate(members):
-        threading.Thread(target=count, args=(place, told), daemon=True).start()
-    burst = b"".join(b"x%099d\n" % number for number in range(50))
+def flow(senders, receivers, bursts, mark, seconds=8):
+    """Messages a second, as fast as they are taken."""
+    counted, rest = 0, {}
+    queues = {line.connection: (b"", burst) for line, burst in zip(senders, bursts, strict=True)}
+    readers = [line.connection for line in receivers]
+    for connection in [*queues, *readers]:
+        connection.setblocking(False)
+    began, before = time.monotonic(), None
+    while True:
+        now = time.monotonic()
+        if before is None and now > began + 2:
+            began, before = now, counted
+        elif before is not None and now > began + seconds:
+            return (counted - before) / (now - began)
+        readable, writable, _ = select.select([*readers, *queues], list(queues), [], 0.1)
+        for connection in readable:
+            read = rest.get(connection, b"") + connection.recv(1 << 18)
+            if connection in readers:
+                *whole, last = read.split(b"\n")
+                counted += sum(mark in line for line in whole)
+                rest[connection] = last
+        for connection in writable:
+            left, burst = queues[connection]
+            left = left or burst
+            queues[connection] = left[connection.send(left) :], burst
 
-    def send(connection):
-        try:
-            while not stopping.is_set():
-                connection.sendall(burst)
-        except OSError:
-            pass
 
-    for connection, _ in senders:
-        threading.Thread(target=send, args=(connection,), daemon=True).start()
-    time.sleep(2)
-    before = sum(counted)
-    time.sleep(seconds)
-    after = sum(counted)
-    stopping.set()
-    for connection, _ in [*members, *senders]:
-        connection.close()
-    return (after - before) / seconds
+def rates(world):
+    text = b"x" * 100
+    rooms = [b"rate-%d" % number for number in range(ROOMS)]
+    senders, receivers = Crowd(world.nodes[0], rooms), Crowd(world.nodes[1], rooms)
+    bursts = [b"".join(b"/pub %s %s\n" % (room, text) for room in rooms[at : at + PER_CONNECTION]) for at in range(0, ROOMS, PER_CONNECTION)]
+    ours = flow(senders.lines, receivers.lines, bursts, b'"text"')
+    senders.close(), receivers.close()
+    subscriber, publisher = bare(world.servers[0], b"SUB core.> 1"), bare(world.servers[0])
+    burst = b"".join(b"PUB core.%s %d\r\n%s\r\n" % (room, len(text), text) for room in rooms)
+    core = flow([publisher], [subscriber], [burst], b"MSG core")
+    subscriber.close(), publisher.close()
+    print(f"from node to node, {ROOMS} rooms, 100 bytes: {ours:.0f} messages a second")
+    print(f"core NATS, {ROOMS} subjects, without history, one publisher and one subscriber: {core:.0f} messages a second", flush=True)
 
 
 def killed(world):
-    """What is told from one node to another, before a third one is killed, and while it is."""
-    sender, _ = joined(world.nodes[0], "killed")
-    member, told = joined(world.nodes[1], "killed")
-    third, _ = joined(world.nodes[2], "killed")
-    say = lambda text: text + b"\n"  # noqa: E731
-    before = told_in(sender, say, told, ROUNDS)
-    threading.Timer(0.2, world.nodes[2].kill).start()
-    after = told_in(sender, say, told, ROUNDS)
-    for connection in [sender, member, third]:
-        connection.close()
-    return before, after
+    """From one node to another, before a third one is killed, and while it is."""
+    sender, member, third = (joined(node, [b"killed"]) for node in world.nodes)
+    times = []
+    for number in range(4000):
+        if number == 2000:
+            threading.Timer(0.2, world.nodes[2].kill).start()
+        text = b"mark-%d-" % number
+        began = time.perf_counter()
+        sender.say(b"/pub killed %s\n" % text)
+        member.until(text)
+        times.append(time.perf_counter() - began)
+    for line in (sender, member, third):
+        line.close()
+    print(f"before a third node is killed: {milliseconds(times[:2000])}")
+    print(f"while it is: {milliseconds(times[2000:])}", flush=True)
 
 
 def away(world):
     """Memory of a node that is published to as fast as it takes it, while no nats-server is there."""
+    from nemesis import stream
+
     node, stopping, told = world.nodes[0], threading.Event(), {"acknowledged": [], 503: 0}
 
     def flood(number):
-        connection = socket.create_connection((node.address, 8081), timeout=20)
-        threading.Thread(target=lambda: [None for _ in lines_of(connection)], daemon=True).start()
-        connection.sendall(f"/join away-{number}\n".encode())
+        line = Line(node.address, 8081, f"/join away-{number}\n".encode())
+        line.connection.setblocking(False)
         try:
             while not stopping.is_set():
-                connection.sendall(b"x" * 1000 + b"\n")
+                readable, writable, _ = select.select([line.connection], [line.connection], [], 0.5)
+                if readable:
+                    line.connection.recv(1 << 16)
+                if writable:
+                    line.connection.send((b"x" * 1000 + b"\n") * 8)
         except OSError:
             pass
 
@@ -184,35 +276,80 @@ def away(world):
     time.sleep(10)
     stopping.set()
     time.sleep(8)
-    from nemesis import stream
-
     kept = stream.kept(world)
     there = {(room, id): text for room, messages in kept.items() if room.startswith("posted") for id, text in messages}
-    lost = [one for one in told["acknowledged"] if there.get(one[:2]) != one[2]]
-    return before, most, len(told["acknowledged"]), len(lost), told[503]
+    acknowledged = told["acknowledged"]
+    lost = sum(there.get(one[:2]) != one[2] for one in acknowledged)
+    print(f"nats-server away for {AWAY} s: {before >> 20} MiB before, at most {most >> 20} MiB; {len(acknowledged)} acknowledged, {lost} of them lost; {told[503]} told 503")
+
+
+def restarted(world):
+    """How long a node with so many rooms takes until it knows what the log has of each, once the nats-server is there again."""
+    node, answers = world.nodes[0], 0
+    began = time.monotonic()
+    connections = []
+    for first in range(0, MANY_ROOMS - 10, 2500):
+        connection = socket.create_connection((node.address, 8082), timeout=60)
+        last = min(first + 2500, MANY_ROOMS - 10)
+        posts = b"".join(b"POST /rooms/many-%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx" % number for number in range(first, last))
+        threading.Thread(target=connection.sendall, args=[posts], daemon=True).start()
+        connections.append(connection)
+    statuses = dict.fromkeys(connections, b"")
+    while answers < MANY_ROOMS - 10 and time.monotonic() < began + 300:
+        for connection in select.select(connections, [], [], 1)[0]:
+            read = statuses[connection] + connection.recv(1 << 18)
+            answers += read.count(b"HTTP/1.1 200")
+            statuses[connection] = read[-11:] if b"HTTP/1.1 200" not in read[-11:] else b""
+    for connection in connections:
+        connection.close()
+    print(f"{answers} rooms were made in {time.monotonic() - began:.1f} s; {node.resident() >> 20} MiB", flush=True)
+    # They have been looked at twice, and checked.
+    time.sleep(12)
+    said = node.log.stat().st_size
+    world.servers[0].kill()
+    time.sleep(3)
+    world.servers[0].run()
+    world.until(lambda: world.ask("$JS.API.INFO"), "the nats-server does not start")
+    began = time.monotonic()
+    find = re.compile(rb"rooms were checked.*|log is another one.*")
+    found, begun = None, 0
+    while time.monotonic() < began + 120:
+        found = found or find.search(node.log.read_bytes()[said:])
+        if found and b"another" not in found[0]:
+            break
+        # In memory each room begins anew.
+        state = (world.ask("$JS.API.STREAM.INFO.SB") or {}).get("state", {})
+        begun = state.get("num_subjects", 0)
+        if found and begun >= answers:
+            break
+        time.sleep(0.05)
+    took = time.monotonic() - began
+    plain = re.sub(rb"\x1b\[[0-9;]*m", b"", found[0]).decode() if found else "nothing"
+    print(f"nats-server restarted ({world.profile}): after {took:.1f} s the node says: {plain}; {begun} rooms have begun anew", flush=True)
 
 
 def run(options):
-    with tempfile.TemporaryDirectory(prefix="switchboard-cluster-") as folder:
-        world = World(Path(folder), (options.program, options.nats), options.profile or "memory", 1, options.sync, "off")
-        try:
-            world.start()
-            print(f"load {os.getloadavg()[0]:.0f}, {options.profile or 'memory'}")
-            one, two = hop(world.servers[0]), across(world)
-            print(f"a hop of core NATS: {milliseconds(one)}")
-            print(f"from node to node: {milliseconds(two)}; p50 {statistics.median(two) / statistics.median(one):.2f} x")
-            print(f"from node to node, {ROOMS} rooms, 100 bytes: {rate(world):.0f} messages a second", flush=True)
-            before, after = killed(world)
-            print(f"before a third node is killed: {milliseconds(before)}")
-            print(f"while it is: {milliseconds(after)}", flush=True)
-        finally:
-            world.stop()
-    with tempfile.TemporaryDirectory(prefix="switchboard-cluster-") as folder:
-        world = World(Path(folder), (options.program, options.nats), "file", 1, options.sync, "off")
-        try:
-            world.start()
-            before, most, acknowledged, lost, refused = away(world)
-            print(f"nats-server away for {AWAY} s: {before >> 20} MiB before, at most {most >> 20} MiB; {acknowledged} acknowledged, {lost} of them lost; {refused} told 503")
-        finally:
-            world.stop()
+    def measure(profile, *parts):
+        with tempfile.TemporaryDirectory(prefix="switchboard-cluster-") as folder:
+            world = World(Path(folder), (options.program, options.nats), profile, 1, options.sync, "off")
+            try:
+                if options.beside:
+                    world.nodes[2].program = world.late.program = options.beside
+                world.start()
+                print(f"load {os.getloadavg()[0]:.0f}, {profile}", flush=True)
+                for part in parts:
+                    part(world)
+            finally:
+                world.stop()
+
+    def ways(world):
+        if options.beside:
+            world.late.run()
+            world.late.until_ready()
+        latencies(world, options.beside)
+
+    measure("memory", ways, rates, killed)
+    for profile in ("file", "memory"):
+        measure(profile, restarted)
+    measure("file", away)
     return 0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from durability.load import Told, told_of
 from durability.main import judge
-from nemesis import figures, mutants, stream
-from nemesis.faults import Nemesis
+from nemesis import figures, mutants, scenes, stream
+from nemesis.faults import LOSSES, OF_THREE, SAFE, Nemesis
 from nemesis.load import ROOMS, Load, milliseconds
 from nemesis.world import PROFILES, Failed, World, has_networks
 
@@ -51,7 +51,7 @@ class Run:
             self.world.start()
             load = Load(self.world, self.told, self.rng.random(), self.is_volatile)
             nemesis = Nemesis(self.world, load, self.rng, self.say)
-            schedule = nemesis.schedule(self.options.faults, self.has_losses)
+            schedule = nemesis.schedule(self.options.faults, self.has_losses, self.options.only)
             self.say("load")
             load.start()
             stop = threading.Event()
@@ -209,10 +209,13 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--profile", choices=PROFILES, help="drawn for each run, unless it is said")
     parser.add_argument("--losses", action=argparse.BooleanOptionalAction, help="whether the log is made to lose something; drawn, unless it is said")
+    parser.add_argument("--only", action="append", choices=[*SAFE, *OF_THREE, *LOSSES], help="draw from these faults alone; may be said again")
     parser.add_argument("--sync", default="always", help="sync_interval of nats-servers [always]")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "switchboard-cluster")
     parser.add_argument("--mutants", action="store_true", help="spoil the nodes in each known way instead, and see that it is found out")
+    parser.add_argument("--scenes", action="store_true", help="play instead what a cluster promises, scene by scene; under two minutes")
     parser.add_argument("--figures", action="store_true", help="measure instead what sharing costs, and what is noticed of ends")
+    parser.add_argument("--beside", type=Path, help="with --figures: another program, measured in turn with this one")
     parser.add_argument("--verbose", action="store_true", help="tell what goes wrong as it does")
     options = parser.parse_args()
     if not has_networks():
@@ -233,4 +236,6 @@ def main():
     options.program = options.program.resolve()
     if options.figures:
         return figures.run(options)
+    if options.scenes:
+        return scenes.run(options)
     return mutants.run(options) if options.mutants else runs(options)
