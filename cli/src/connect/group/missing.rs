@@ -2,7 +2,8 @@
 //! given.
 //!
 //! Anybody can send a datagram with any number. As in RFC 3550 A.1, one far ahead of all that was heard is believed once the next one comes
-//! behind it, and so are numbers that were given up, if it was somebody's who is not the room.
+//! behind it, and so are numbers that were given up, if it was somebody's who is not the room. Nor does whoever is heard first decide which room
+//! it is, before a second one follows.
 
 use super::super::told;
 use bytes::Bytes;
@@ -38,6 +39,8 @@ const GAPS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     room: Option<Followed>,
+    /// What another room was heard to tell last, while it is open which one it is.
+    other: Option<(RoomName, MessageId)>,
     /// What is to be shown next, if whatever is lost is asked for.
     asks: bool,
     due: Option<Instant>,
@@ -50,6 +53,9 @@ pub(super) struct Missing {
 struct Followed {
     room: RoomName,
     last: MessageId,
+    /// What was believed last, and whether one has ever followed another: before, the first may have been anybody's.
+    heard: Option<u64>,
+    is_sure: bool,
     /// The newest that there is, as far as is known.
     head: u64,
     held: BTreeMap<u64, Bytes>,
@@ -172,6 +178,7 @@ impl Missing {
         if id.seq <= followed.last.seq {
             return shown;
         }
+        followed.is_heard(id.seq, id.seq.checked_sub(1));
         followed.head = followed.head.max(id.seq);
         let is_next = id.seq == followed.last.seq + 1;
         if is_next || !asks {
@@ -194,10 +201,11 @@ impl Missing {
     fn head(&mut self, room: RoomName, id: MessageId) -> Vec<Bytes> {
         let asks = self.asks;
         let Ok((mut shown, followed)) = self.follow(&room, id, id.seq) else { return Vec::new() };
-        if followed.is_far(id.seq) {
+        if followed.is_far(id.seq) || followed.is_given_up(id.seq) {
             let Some(believed) = followed.weigh(id.seq, None, asks) else { return shown };
             shown.extend(believed);
         }
+        followed.is_heard(id.seq, Some(id.seq));
         followed.head = followed.head.max(id.seq);
         if !asks {
             shown.extend(followed.lose(id.seq));
@@ -205,13 +213,19 @@ impl Missing {
         shown
     }
 
-    /// The room that is followed, from `seq` on if it is new or has started over; the first one that is told of is the one.
+    /// The room that is followed, from `seq` on if it is new or has started over. The first one of which two in a row are heard is the one.
     fn follow(&mut self, room: &RoomName, id: MessageId, seq: u64) -> Result<(Vec<Bytes>, &mut Followed), ()> {
         let (mut shown, last) = (Vec::new(), MessageId { epoch: id.epoch, seq });
         let anew = || Followed::new(room.clone(), last);
         let followed = self.room.get_or_insert_with(anew);
         if followed.room != *room {
-            return Err(());
+            if followed.is_sure
+                || !self.other.replace((room.clone(), id)).is_some_and(|before| follows(&before, room, id))
+            {
+                return Err(());
+            }
+            shown.extend(std::mem::replace(followed, anew()).held.into_values());
+            followed.is_sure = true;
         }
         if followed.last.epoch != id.epoch {
             shown.extend(followed.start_over(last));
@@ -225,7 +239,14 @@ impl Followed {
     fn new(room: RoomName, last: MessageId) -> Self {
         // What was before is nobody's loss; but if the first that was heard was not the room's, what comes is behind it.
         let before = std::iter::once(0..last.seq.saturating_add(1)).collect();
-        Self { room, last, head: last.seq, held: BTreeMap::new(), gaps: before, doubted: None }
+        let (head, held) = (last.seq, BTreeMap::new());
+        Self { room, last, heard: None, is_sure: false, head, held, gaps: before, doubted: None }
+    }
+
+    /// A number is believed, which follows another one if that was `before` it.
+    fn is_heard(&mut self, seq: u64, before: Option<u64>) {
+        self.is_sure |= self.heard.is_some() && self.heard == before;
+        self.heard = Some(seq);
     }
 
     /// Begins anew behind `last`. Returns what was held.
@@ -241,7 +262,8 @@ impl Followed {
 
     /// Whether a number was given up long ago, so that whoever had it given up may not have been the room.
     fn is_given_up(&self, seq: u64) -> bool {
-        self.last.seq.saturating_sub(seq) > LATE && self.gaps.iter().any(|gap| gap.contains(&seq))
+        let late = if self.is_sure { LATE } else { 0 };
+        self.last.seq.saturating_sub(seq) > late && self.gaps.iter().any(|gap| gap.contains(&seq))
     }
 
     /// Believes the number that was doubted if this odd one, of a message or of a heartbeat, speaks for it, and returns what is to be shown
@@ -260,6 +282,7 @@ impl Followed {
 
     /// Goes where `seq` is, as the room is there. Returns what is to be shown.
     fn believe(&mut self, seq: u64, frame: Option<Bytes>, asks: bool) -> Vec<Bytes> {
+        (self.heard, self.is_sure) = (Some(seq), true);
         if seq <= self.last.seq {
             self.gaps.retain_mut(|gap| {
                 gap.end = gap.end.min(seq);
@@ -315,6 +338,11 @@ impl Followed {
         }
         shown
     }
+}
+
+/// Whether a room, which has told of something before, goes on there: with the next message, or with a heartbeat that tells of the same one.
+fn follows((room, before): &(RoomName, MessageId), told: &RoomName, id: MessageId) -> bool {
+    room == told && before.epoch == id.epoch && (before.seq..=before.seq.saturating_add(1)).contains(&id.seq)
 }
 
 /// Whether another message can be behind it: no room's numbers come this far, but anybody's datagram says what it likes.
@@ -524,6 +552,53 @@ mod tests {
         assert_eq!(missing.answered(&answer.join(&b'\n'), now).len(), 999);
         for seq in 2..1000 {
             assert!(missing.take(message(seq), now, 0).is_empty(), "{seq}");
+        }
+    }
+
+    /// Of another room, which anybody may make up.
+    fn forged(seq: u64) -> Bytes {
+        format!(r#"{{"room":"forged","seq":{seq},"id":"zzzz-{seq}","from":"eve","text":"forged"}}"#).into()
+    }
+
+    #[test]
+    fn whoever_is_heard_first_does_not_decide_which_room_it_is() {
+        for first in [forged(7), Bytes::from(r#"{"event":"head","room":"forged","id":"zzzz-7"}"#)] {
+            let (mut missing, now) = (Missing::new(true), Instant::now());
+            missing.take(first, now, 0);
+            assert_eq!(told(&missing.take(message(5), now, 0)), ["5"]);
+            assert_eq!(told(&missing.take(message(6), now, 0)), ["6"], "the second in a row is the room's");
+            assert!(missing.take(message(8), now, 0).is_empty(), "so what is missing is missed");
+            assert_eq!(missing.ask(now).as_deref(), Some("/rooms/r/messages?since=k3f9-6"));
+        }
+    }
+
+    #[test]
+    fn a_room_that_was_heard_twice_in_a_row_stays_the_one() {
+        for second in [message(6), head(5)] {
+            let (mut missing, now) = (Missing::new(true), Instant::now());
+            missing.take(message(5), now, 0);
+            missing.take(second, now, 0);
+            for seq in 7..10 {
+                assert_eq!(missing.take(forged(seq), now, 0).len(), 1, "shown, as anything that anybody says");
+            }
+            assert!(missing.take(message(9), now, 0).is_empty());
+            assert!(missing.ask(now).unwrap().starts_with("/rooms/r/"));
+        }
+    }
+
+    #[test]
+    fn a_first_number_a_little_ahead_costs_one_message_and_heartbeats_alone_find_back() {
+        for asks in [false, true] {
+            let (mut missing, now) = (Missing::new(asks), Instant::now());
+            missing.take(message(120), now, 0);
+            assert!(missing.take(message(51), now, 0).is_empty());
+            assert_eq!(told(&missing.take(message(52), now, 0)), ["51", "52"]);
+
+            let (mut missing, now) = (Missing::new(asks), Instant::now());
+            missing.take(message(120), now, 0);
+            missing.take(head(50), now, 0);
+            missing.take(head(50), now, 0);
+            assert_eq!(told(&missing.take(message(51), now, 0)), ["51"]);
         }
     }
 
