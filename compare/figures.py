@@ -82,7 +82,9 @@ def disturbed(run: dict, cores: int) -> float:
     if busy is None:
         return 0.0
     generator = (at(run, ("generator", "busiest_share")) or 0) * (at(run, ("generator", "threads")) or 1)
-    others = busy * cores - (at(run, ("server", "cpu_share")) or 0) - generator
+    # What is behind a server is no other.
+    servers = sum(at(run, (which, "cpu_share")) or 0 for which in ("server", "behind"))
+    others = busy * cores - servers - generator
     return others if others > DISTURBED else 0.0
 
 
@@ -93,7 +95,9 @@ def order(titles: list[str], round: int) -> list[str]:
 
 
 def short(value: float) -> str:
-    """A number as a table shows it: three digits."""
+    """A number as a table shows it: three digits, or all of a count."""
+    if isinstance(value, int):
+        return f"{value:,}"
     if value == float("inf"):
         return "–"
     if value >= 1000:

@@ -32,7 +32,7 @@ PLOTS = REPOSITORY / "docs" / "performance"
 README = REPOSITORY / "README.md"
 # The README's one number.
 HEADLINE = ("rooms", "1,000, 16")
-PLACES = {"port": "PORT", "pid": "PID"}
+PLACES = {"port": "PORT", "pid": "PID", "behind": "BEHIND"}
 # Of these it is shown what they cost who makes the load.
 COSTS = ("echo", "datagrams", "rooms", "tls")
 
@@ -185,6 +185,8 @@ def is_of_others(server: Server) -> bool:
 
 def loads(one: Workload) -> list[str]:
     """What makes the load, as it can be typed."""
+    if one.script:
+        return [" ".join(one.script).format(switchboard="PROGRAM", rounds="ROUNDS")]
     bench = " ".join(word.replace("{work}/", "") for word in one.bench)
     typed = [f"switchboard bench {one.scenario} URL {bench} …" if any(not server.load for server in one.servers) else ""]
     # What a row adds comes last.

@@ -1,13 +1,16 @@
 """Runs the rounds of a workload, and keeps what came of them."""
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from .figures import at, disturbed, order, short
 from .probes import PROBES, Load
-from .servers import Running, Trouble, certificate, missing
+from .servers import REPOSITORY, SWITCHBOARD, Running, Trouble, certificate, missing
 from .workloads import Row, Server, Workload
 
 # A run while others use the machine is made again, so many times at most.
@@ -24,6 +27,8 @@ def cores() -> tuple[int, int]:
 
 def workload(which: Workload, rounds: int, bench: Path) -> dict[str, list[dict[str, dict]]]:
     """For each row its rounds, in each of them the run of each server by its title."""
+    if which.script:
+        return scripted(which, rounds)
     servers = [server for server in which.servers if not missing(server)]
     results: dict[str, list[dict[str, dict]]] = {}
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
@@ -40,6 +45,17 @@ def workload(which: Workload, rounds: int, bench: Path) -> dict[str, list[dict[s
                 }
                 results[row.title].append({server.title: runs[server.title] for server in servers})
     return results
+
+
+def scripted(which: Workload, rounds: int) -> dict[str, list[dict[str, dict]]]:
+    """What a script has measured by itself."""
+    places = {"switchboard": SWITCHBOARD, "rounds": rounds}
+    ran = subprocess.run([word.format(**places) for word in which.script], cwd=REPOSITORY, capture_output=True, text=True)
+    if ran.returncode != 0:
+        raise Trouble(f"{which.name}: {' '.join(which.script)}\n{ran.stderr.strip()}")
+    print(ran.stderr, end="", file=sys.stderr, flush=True)
+    found = json.loads(ran.stdout)
+    return {row.title: found[row.title] for row in which.rows}
 
 
 def undisturbed(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> dict:
@@ -67,11 +83,15 @@ def once(which: Workload, row: Row, server: Server, work: Path, bench: Path) -> 
     with Running(server, server_core, load_core, work) as running:
         command = [*server.load, *row.bench]
         if not server.load:
-            fixed = ("--threads", "1", "--server-pid", "{pid}", "--json", "--no-tui")
+            # Media have a thread that sends and one that receives.
+            threads = () if which.scenario == "media" else ("--threads", "1")
+            fixed = (*threads, "--server-pid", "{pid}", "--json", "--no-tui")
             command = [str(bench), "bench", which.scenario, server.url, *which.bench, *row.bench, *server.bench, *fixed]
         load = Load([running.filled(word) for word in command], load_core, f"{server.title}, {row.title}")
         if not which.probe:
-            return load.run()
+            began, ran = time.monotonic(), running.ran_behind_s()
+            run = load.run()
+            return {**run, "behind": {"cpu_share": (running.ran_behind_s() - ran) / (time.monotonic() - began)}}
         # The probe is beside the load.
         os.sched_setaffinity(0, {load_core})
         try:

@@ -146,6 +146,13 @@ class Running:
             preexec_fn=lambda: alone(core),
         )
 
+    def ran_behind_s(self) -> float:
+        """For how long what is behind the server has run so far."""
+        if not self.last:
+            return 0.0
+        tasks = Path(f"/proc/{self.last.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def filled(self, text: str) -> str:
         for name, value in self.places.items():
             text = text.replace(f"{{{name}}}", str(value))

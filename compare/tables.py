@@ -36,7 +36,7 @@ def own(one: Compared | None, figure: Figure, aim: float | None) -> str:
         return "not run"
     if one.figure is None:
         return "failed"
-    aimed = f" ({aim_of(one.figure, aim, figure.rises)})" if aim else ""
+    aimed = "" if aim is None else f" ({aim_of(one.figure, aim, figure.rises)})"
     return f"{short(one.figure)} {figure.unit}{aimed}"
 
 

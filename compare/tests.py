@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import figures, main, plots, probes, servers, tables
-from .workloads import CPU, GROWTH, RATE, WORKLOADS, Row, load
+from .workloads import CPU, GROWTH, LOST, RATE, WORKLOADS, Row, load
 
 
 def run(cpu, **verified):
@@ -37,6 +37,9 @@ class Figures(unittest.TestCase):
         quiet = {"machine_busy_share": 0.95, "server": {"cpu_share": 0.9}, "generator": {"busiest_share": 0.9, "threads": 1}}
         self.assertEqual(figures.disturbed(quiet, 2), 0)
         self.assertAlmostEqual(figures.disturbed({**quiet, "machine_busy_share": 0.75}, 4), 1.2)
+        halves = {**quiet, "server": {"cpu_share": 0.5}, "generator": {"busiest_share": 0.5, "threads": 1}}
+        self.assertAlmostEqual(figures.disturbed(halves, 2), 0.9)
+        self.assertEqual(figures.disturbed({**halves, "behind": {"cpu_share": 0.9}}, 2), 0, "what is behind the server is part of it")
         self.assertEqual(figures.disturbed({}, 2), 0)
 
     def test_each_round_begins_with_another_server(self):
@@ -74,6 +77,11 @@ class Tables(unittest.TestCase):
         rounds = [{"switchboard": {"probe": {"growth_bytes": size}}, "C epoll": {"probe": {"growth_bytes": 2}}} for size in (4, 20)]
         table = tables.table(workload, {"peak": figures.compared(rounds, GROWTH)}).splitlines()
         self.assertEqual([table[0], table[2]], ["| what | switchboard | C epoll |", "| peak | 12.0 B (aim ≤ 10, missed) | 2.00 B |"])
+
+    def test_nothing_may_be_what_is_aimed_at(self):
+        rounds = [{"switchboard": {"lost": 2}, "C": {"lost": 0}}, {"switchboard": {"lost": 1}, "C": {"lost": 0}}]
+        ours, floor = figures.compared(rounds, LOST)
+        self.assertEqual((tables.own(ours, LOST, 0), tables.own(floor, LOST, 0)), ("3 lost (aim ≤ 0, missed)", "0 lost (aim ≤ 0)"))
 
     def test_a_load_costs_a_part_of_what_it_loads(self):
         both = {"generator": {"cpu_us_per_message": 0.4}, "server": {"cpu_us_per_message": 0.5}}
@@ -160,6 +168,8 @@ class Workloads(unittest.TestCase):
         by_name = {one.name: main.loads(one) for one in WORKLOADS}
         self.assertEqual(by_name["datagram-rooms"], ["datagram_load PORT PID 1000 128 1.5 …"])
         self.assertEqual(by_name["generator"][1], "naive PORT 50 16 1.5")
+        self.assertEqual(by_name["proxy-pieces"], ["pieces PORT BEHIND PID 1.5 …"])
+        self.assertEqual(by_name["groups"], ["scripts/measure-groups PROGRAM ROUNDS --json"])
         self.assertEqual(by_name["idle"], ["switchboard bench idle URL --duration 3s …"])
 
 

@@ -74,6 +74,8 @@ class Workload:
     probe: str = ""
     # Whether a peer's figure is shown as a ratio.
     ratios: bool = True
+    # Measures all rows by itself, in networks of its own, and prints the runs of each as JSON.
+    script: tuple[str, ...] = ()
     # A plot shows ratios; or how the figure grows, where rows are numbers.
     plotted: bool = True
     grows: bool = False
@@ -89,6 +91,9 @@ RATE = Figure(("received_per_s",), "/s", "replies a second", rises=True)
 WORST = Figure(("probe", "worst_ms"), "ms", "longest time to an answer", of_rounds=max)
 OTHERS = Figure(("probe", "latency_ratio"), "×", "99th percentile of the others' latency, as a multiple of before")
 GROWTH = Figure(("probe", "growth_bytes"), "B", "peak memory of the server, above what it was before")
+LOST = Figure(("lost",), "lost", "packets lost in all rounds", of_rounds=sum)
+JITTER = Figure(("added_jitter_ms", "mean"), "ms", "jitter added on the way (RFC 3550 A.8), in the mean")
+ONE_WAY = Figure(("one_way_ms", "p99"), "ms", "99th percentile of the time from a speaker to a listener")
 TCP = "tcp://127.0.0.1:{port}"
 UDP = "udp://127.0.0.1:{port}"
 # By name: certificates are for names.
@@ -192,6 +197,9 @@ PROXIES = (
         behind=BEHIND,
     ),
 )
+# Is both the clients and the upstream of a proxy; what a row adds comes last.
+PIECES = ("{built}/floor/pieces", "{port}", "{behind}", "{pid}", "1.5")
+BETWEEN = tuple(replace(one, behind=(), load=PIECES) for one in PROXIES)
 TLS_PEER = Server(
     "tokio-rustls",
     ("{built}/tls_echo", "127.0.0.1:{port}", "{work}/cert.pem", "{work}/key.pem"),
@@ -365,11 +373,33 @@ WORKLOADS = (
         servers=PROXIES,
         rows=(
             passed_on("64", "50", "1", C_epoll=1.2, haproxy=1, nginx=1),
-            passed_on("64", "1,000", "1"),
-            passed_on("64", "50", "16"),
-            # As large as a line may be: what counts is the bytes.
-            passed_on("65,536", "4", "16", haproxy=1.1),
+            passed_on("64", "1,000", "1", C_epoll=1.2, haproxy=1, nginx=1),
+            passed_on("64", "50", "16", C_epoll=1.2, haproxy=1, nginx=1),
         ),
+    ),
+    Workload(
+        name="proxy-pieces",
+        title="Passing on a piece each way, on 4 connections",
+        heading="bytes of a piece",
+        scenario="echo",
+        figure=CPU,
+        bench=(),
+        servers=BETWEEN,
+        rows=tuple(Row(f"{size:,}", (str(size), "4"), {"haproxy": 1.1}) for size in (64 << 10, 1 << 20)),
+    ),
+    Workload(
+        name="proxy-connections",
+        title="Connecting, 64 bytes each way, and the end, on 16 connections at a time",
+        heading="what",
+        scenario="echo",
+        figure=CPU,
+        bench=(),
+        servers=BETWEEN,
+        rows=(
+            Row("CPU of a connection", ("64", "16", "once"), {"haproxy": 1.1}),
+            Row("connections a second", figure=replace(RATE, what="connections a second"), of="CPU of a connection"),
+        ),
+        plotted=False,
     ),
     Workload(
         name="idle-proxy",
@@ -381,6 +411,37 @@ WORKLOADS = (
         servers=PROXIES,
         rows=(Row("4,000", ("--connections", "4000"), {"switchboard": 3072}),),
         rounds=3,
+    ),
+    Workload(
+        name="groups",
+        title="A publication to a group of hosts, 64 bytes",
+        heading="who listens",
+        scenario="",
+        figure=CPU,
+        bench=(),
+        servers=(Server("switchboard", (), ""), Server("C sendto", (), "", needs="cc", hint="Debian: gcc libc6-dev")),
+        rows=(Row("nobody", aims={"C sendto": 1.3}), Row("20 sockets of another host", aims={"C sendto": 1.3})),
+        script=("scripts/measure-groups", "{switchboard}", "{rounds}", "--json"),
+        plotted=False,
+    ),
+    Workload(
+        name="media",
+        title="20 speakers, 50 packets a second each, to 20 listeners",
+        heading="what",
+        scenario="media",
+        figure=LOST,
+        bench=("--speakers", "20", "--listeners", "20", "--duration", "5s", "--room", "r"),
+        servers=(
+            switchboard("rooms=udp://127.0.0.1:{port}?room=r&format=raw&commands=off&rate=off", UDP),
+            Server("C sendmmsg", ("{built}/floor/datagram_fanout", "{port}"), UDP, needs="cc", hint="Debian: gcc libc6-dev"),
+        ),
+        rows=(
+            Row("packets", aims={"switchboard": 0}),
+            Row("jitter added, mean", aims={"switchboard": 0.3}, figure=JITTER, of="packets"),
+            Row("one way, 99th percentile", aims={"switchboard": 2}, figure=ONE_WAY, of="packets"),
+        ),
+        ratios=False,
+        plotted=False,
     ),
     Workload(
         name="tls",

@@ -1,59 +1,15 @@
 // The load of a fan-out by datagram: MEMBERS sockets join room r and one more publishes WINDOW datagrams at once, until all members
 // have all of them. Checks order and loss, and prints JSON, of which the fields are `switchboard bench`'s.
 #define _GNU_SOURCE
+#include "measure.h"
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MOST 64
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-// Nanoseconds that the threads of a process have run.
-static double ran(int pid) {
-  char path[300];
-  double sum = 0, one;
-  snprintf(path, sizeof path, "/proc/%d/task", pid);
-  DIR *tasks = opendir(path);
-  for (struct dirent *task; tasks && (task = readdir(tasks));) {
-    if (task->d_name[0] == '.') continue;
-    snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
-    FILE *file = fopen(path, "r");
-    if (file && fscanf(file, "%lf", &one) == 1) sum += one;
-    if (file) fclose(file);
-  }
-  if (tasks) closedir(tasks);
-  return sum;
-}
-
-// What all cores together were busy, and in all, in ticks.
-static void read_machine(double ticks[2]) {
-  double of[8] = {0};
-  FILE *file = fopen("/proc/stat", "r");
-  if (file && fscanf(file, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", of, of + 1, of + 2, of + 3, of + 4, of + 5, of + 6, of + 7) < 0)
-    memset(of, 0, sizeof of);
-  if (file) fclose(file);
-  ticks[0] = ticks[1] = 0;
-  for (int i = 0; i < 8; i++) ticks[1] += of[i], ticks[0] += i == 3 || i == 4 ? 0 : of[i];
-}
-
-static double busy_share(const double before[2]) {
-  double after[2];
-  read_machine(after);
-  return after[1] > before[1] ? (after[0] - before[0]) / (after[1] - before[1]) : 0;
-}
 
 static int member(int port) {
   int s = socket(AF_INET, SOCK_DGRAM, 0);
@@ -97,10 +53,11 @@ int main(int c, char **v) {
     got[i].msg_hdr = (struct msghdr){.msg_iov = &to[i], .msg_iovlen = 1};
   }
   long number = 0, rounds = 0, lost = 0;
-  double began = now(), measured = 0, cpu = 0, own = 0, machine[2] = {0};
+  struct usage before = {0};
+  double began = now(), measured = 0;
   while (!measured || now() < measured + seconds) {
     // Half a second of warming up.
-    if (!measured && now() > began + 0.5) measured = now(), cpu = ran(pid), own = ran(getpid()), read_machine(machine), rounds = lost = 0;
+    if (!measured && now() > began + 0.5) measured = now(), before = usage(pid), rounds = lost = 0;
     for (int i = 0; i < window; i++) sprintf(out[i], "%015ld", number + i);
     sendmmsg(publisher, sent, window, 0);
     for (int m = 0; m < members; m++)
@@ -121,10 +78,5 @@ int main(int c, char **v) {
     number += window;
     rounds++;
   }
-  double deliveries = (double)rounds * window * members, took = now() - measured;
-  cpu = ran(pid) - cpu;
-  printf("{\"received_per_s\":%.0f,\"server\":{\"cpu_us_per_message\":%.4f,\"cpu_share\":%.3f},"
-         "\"generator\":{\"threads\":1,\"busiest_share\":%.3f},\"verified\":{\"lost\":%ld},\"machine_busy_share\":%.3f}\n",
-         deliveries / took, cpu / 1000 / deliveries, cpu / 1e9 / took, (ran(getpid()) - own) / 1e9 / took, lost,
-         busy_share(machine));
+  report(before, usage(pid), now() - measured, (double)rounds * window * members, lost);
 }
