@@ -6,7 +6,7 @@ use crate::config::Rooms;
 use crate::live::Replaceable;
 use crate::logging::{Filter, LostLines};
 use crate::policy::rules::Rules;
-use crate::services::Pool;
+use crate::services::{GroupCounts, Pool};
 use crate::steered::Steered;
 use crate::web::counts::RequestCounts;
 use parking_lot::Mutex;
@@ -51,6 +51,8 @@ pub(crate) struct Run {
     certificates: Mutex<Vec<(String, Certificates)>>,
     /// Of each proxy, in the order of the listeners.
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// Of each listener of a group of hosts.
+    groups: Mutex<Vec<Arc<GroupCounts>>>,
 }
 
 /// What keeps rooms.
@@ -183,6 +185,7 @@ impl Run {
             requests: Mutex::default(),
             certificates: Mutex::default(),
             pools: Mutex::default(),
+            groups: Mutex::default(),
         }
     }
 
@@ -338,6 +341,18 @@ impl Run {
     /// A listener passes connections on to these.
     pub(crate) fn passes_on(&self, pool: Arc<Pool>) {
         self.pools.lock().push(pool);
+    }
+
+    /// Where one more group of hosts counts what comes.
+    pub(crate) fn group_counts(&self) -> Arc<GroupCounts> {
+        let counts = Arc::<GroupCounts>::default();
+        self.groups.lock().push(Arc::clone(&counts));
+        counts
+    }
+
+    /// Of each group of hosts.
+    pub(crate) fn groups(&self) -> Vec<Arc<GroupCounts>> {
+        self.groups.lock().clone()
     }
 
     pub(crate) fn classes(&self) -> Vec<String> {

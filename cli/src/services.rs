@@ -18,6 +18,7 @@ use crate::web::guard::{Guard, Origins};
 pub(crate) use proxy::Pool;
 pub(crate) use rooms::credentials::Admission;
 pub(crate) use rooms::group;
+pub(crate) use rooms::group::counts::GroupCounts;
 pub(crate) use rooms::makers::Share;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};

@@ -146,8 +146,13 @@ fn heard(socket: &UdpSocket) -> String {
 
 /// A number among a server's metrics, of all its listeners of groups together.
 fn metric(socket: &Place, name: &str) -> u64 {
+    metric_of(socket, name, "udp://")
+}
+
+/// The same where a label is so.
+fn metric_of(socket: &Place, name: &str, label: &str) -> u64 {
     let metrics = asked_at(socket, "GET", "/metrics", &[], "").body;
-    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains("udp://"));
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
     lines.map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok()).expect("a number")).sum()
 }
 
@@ -204,6 +209,8 @@ fn servers_with_two_groups_in_common_show_each_message_once() {
         heard_everywhere(&mut members, 20);
         for place in &places {
             assert_eq!(metric(place, "switchboard_datagrams_sent_total"), 42, "each of 21, to both groups, once");
+            let came = |kind: &str| metric_of(place, "switchboard_group_datagrams_total", &format!("kind=\"{kind}\""));
+            assert_eq!(["new", "again", "unreadable"].map(came), [21, 21, 0]);
         }
     });
 }

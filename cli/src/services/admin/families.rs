@@ -287,6 +287,19 @@ static METRICS: &[Metric] = &[
         "Datagrams from peers that had not read earlier ones.",
         |seen, to| seen.by_datagram_listener(to, |listener| listener.datagrams_dropped),
     ),
+    counter(
+        "switchboard_group_datagrams_total",
+        &["listener", "kind"],
+        "Datagrams from a group in json.",
+        |seen, to| {
+            for group in seen.running.groups() {
+                let Some((listener, kinds)) = group.now() else { continue };
+                for (kind, count) in kinds {
+                    to.add(&[listener, kind], count);
+                }
+            }
+        },
+    ),
     gauge("switchboard_rooms", &[], "Rooms.", |seen, to| to.add(&[], seen.hub.rooms)),
     gauge("switchboard_rooms_limit", &[], "Rooms that there may be.", |seen, to| to.add(&[], seen.hub.rooms_limit)),
     gauge("switchboard_memberships", &[], "Members of all rooms.", |seen, to| to.add(&[], seen.hub.memberships)),

@@ -5,6 +5,7 @@
 //! `json`), `repair` (the first HTTP listener of rooms), `rate` (1,000 of each source), `overflow` (drop-oldest), `idle` (off),
 //! `mtu` (1,400) and `relay` (off).
 
+pub(crate) mod counts;
 mod encoding;
 mod options;
 pub(crate) mod relayed;
@@ -16,6 +17,7 @@ use crate::address::DatagramListener;
 use crate::endpoint::Options;
 use crate::services::received;
 use crate::services::{Add, Shared};
+use counts::GroupCounts;
 use encoding::ForGroup;
 use options::{GroupOptions, Repair};
 use relayed::{Relays, Seen};
@@ -30,6 +32,7 @@ struct GroupListener {
     encoding: ForGroup,
     relays: Arc<Relays>,
     seen: Arc<Seen>,
+    counts: Arc<GroupCounts>,
     /// Whoever sends to the group.
     stranger: Session,
     /// The address of who serves history, once it is known.
@@ -70,7 +73,8 @@ impl GroupListener {
             is_deaf: options.direction == switchboard::Direction::In,
         };
         let repair = options.repair.of(&shared.running);
-        Self { hub, room, options, encoding, relays: Arc::clone(&shared.relays), seen, stranger, repair }
+        let (relays, counts) = (Arc::clone(&shared.relays), shared.running.group_counts());
+        Self { hub, room, options, encoding, relays, seen, counts, stranger, repair }
     }
 }
 

@@ -28,14 +28,29 @@ struct Ids {
 }
 
 /// What a datagram of `json` is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
     /// Another server's message, for the first time; or nothing that says where it comes from.
     New,
+    /// It begins like another server's object, and cannot be read as one: it is published as it is.
+    Unreadable,
     /// A message that began here, or was here before.
     Again,
     /// What another server says of a room; not for the people in ours.
     Notice,
+}
+
+impl Came {
+    pub(super) const ALL: [Self; 4] = [Self::New, Self::Unreadable, Self::Again, Self::Notice];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Unreadable => "unreadable",
+            Self::Again => "again",
+            Self::Notice => "notice",
+        }
+    }
 }
 
 /// The members of another server's object that matter here.
@@ -63,7 +78,9 @@ impl Relays {
 
     /// What this datagram is to a room of groups, and notes it.
     pub(super) fn look(&self, datagram: &[u8], seen: &Seen) -> Came {
-        let Some(object) = object(datagram) else { return Came::New };
+        let Some(object) = object(datagram) else {
+            return if datagram.starts_with(b"{") { Came::Unreadable } else { Came::New };
+        };
         if object.event.is_some() {
             return Came::Notice;
         }

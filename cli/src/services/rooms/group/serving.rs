@@ -30,6 +30,7 @@ const YIELDS: usize = 3;
 const STEPS: u32 = 8;
 
 pub(super) async fn serve(mut conn: Connection<Datagrams>, listener: Arc<GroupListener>) -> Result {
+    listener.counts.belongs_to(conn.claimant().listener());
     let session = listener.hub.enter_as(&conn, listener.encoding.clone());
     listener.name(&session).await;
     let Some(seat) = join(&mut conn, &session, &listener).await? else { return Ok(()) };
@@ -100,8 +101,10 @@ impl GroupListener {
         received::log(conn.peer(), &datagram);
         let datagram = if self.options.format == Format::Raw { datagram } else { trimmed(datagram) };
         if self.options.format == Format::Json {
-            match self.relays.look(&datagram, &self.seen) {
-                Came::New => {}
+            let came = self.relays.look(&datagram, &self.seen);
+            self.counts.add(came);
+            match came {
+                Came::New | Came::Unreadable => {}
                 Came::Again | Came::Notice => return debug!(peer.addr = %conn.peer(), "left out what was here before"),
             }
         }
