@@ -145,7 +145,7 @@ Options of proxy
                    (1)
   connect=DURATION the longest wait for one, before the next is tried (3s)
   check=tcp|send=TEXT,expect=TEXT
-                   what each is asked every 5 s, besides being left out after
+                   what each is asked every 5 s, besides being taken out after
                    3 failures to connect in a row (off)
   idle=DURATION    end a pair with nothing either way for this long (off)
   half=DURATION    the same once one side has finished (60s; off)

@@ -70,7 +70,7 @@ pub(super) enum Action {
         #[arg(value_name = "FILTER", value_parser = filter, help = "Which, as in reason=slow-consumer (see --help)")]
         filters: Vec<ListFilter>,
     },
-    /// List the upstreams of proxies: which are left out, what they have, and what failed
+    /// List the upstreams of proxies: which are taken out, what they have, and what failed
     Upstreams,
     /// List rooms
     #[command(after_long_help = ROOM_FILTERS)]

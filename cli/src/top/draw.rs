@@ -192,7 +192,7 @@ fn draw_list(frame: &mut Frame<'_>, screen: &mut Screen, area: Rect, paint: Pain
     let head = Row::new(columns.iter().map(|drawn| aligned(drawn, drawn.column.title.to_owned())));
     let rows = screen.rows.iter().enumerate().map(|(index, row)| {
         let cells = columns.iter().map(|drawn| aligned(drawn, drawn.cells[index].clone()));
-        let is_slow = row["blocked_seconds"].is_number() || row["state"] == "down";
+        let is_slow = row["blocked_seconds"].is_number() || matches!(row["state"].as_str(), Some("down" | "failing"));
         Row::new(cells).style(if is_slow { paint.of(Color::Yellow) } else { Style::default() })
     });
     // No cell is wider than its bound.

@@ -105,15 +105,16 @@ fn an_upstream_that_speaks_tls_is_told_before_tls_begins() {
 }
 
 #[test]
-fn an_upstream_that_is_not_there_is_left_out_and_comes_back() {
+fn an_upstream_that_is_not_there_is_taken_out_and_comes_back() {
     let place = Place::new("proxy-back");
     let gone = format!("unix://{place}");
     let mut program = proxied(&format!("{gone},{}", counting(1)), "&balance=round");
     for _ in 0..10 {
         assert_eq!(exchange(program.tcp(0), b"x"), b"1: 1 bytes");
     }
-    let told = program.logged("upstream left out");
+    let told = program.logged("upstream taken out");
     assert!(told.contains(&gone) && told.contains("seconds=5"), "{told}");
+    assert!(told.contains(&format!("listener=\"{}\"", url(&program, 0))), "{told}");
     let _back = Program::serve(&[&place.echo()]);
     until(|| exchange(program.tcp(0), b"x") == b"echo: x");
     assert!(program.logged("upstream is back").contains(&gone));

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 const EVERY: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Failures in a row after which one is left out, and successes after which it is back.
+/// Failures in a row after which one is taken out, and successes after which it is back.
 const FALL: u32 = 3;
 const RISE: u32 = 2;
 
@@ -72,7 +72,7 @@ impl Check {
                 Err(error) => {
                     pool.counts(at).checks_failed.add(1);
                     (failures, successes) = (failures + 1, 0);
-                    // Again and again, as the last upstream that is in cannot be left out, and may be no longer the last.
+                    // Again and again, as the last upstream that is in cannot be taken out, and may be no longer the last.
                     if failures >= FALL {
                         pool.checked(at, Some(&error.to_string()));
                     }

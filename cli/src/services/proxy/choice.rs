@@ -1,4 +1,4 @@
-//! To which upstream the next connection goes, and which of them are left out for now.
+//! To which upstream the next connection goes, and which of them are taken out for now.
 //!
 //! Counts and times alone: nothing is connected here.
 
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Failures to connect in a row after which an upstream is left out.
+/// Failures to connect in a row after which an upstream is taken out.
 const FAILURES: u32 = 3;
 
 /// For how long, the first time; each time twice as long.
@@ -48,11 +48,13 @@ struct Standing {
     /// In a row.
     failures: u32,
     out: Option<Out>,
-    /// Checks say that it does not answer.
+    /// It is taken out, as it does not pass its check.
     is_down: bool,
+    /// It does not pass its check, but no other one was in.
+    is_kept: bool,
 }
 
-/// It is left out.
+/// It is taken out.
 #[derive(Debug)]
 struct Out {
     until: Instant,
@@ -67,6 +69,8 @@ struct Out {
 pub(super) enum Turned {
     Nothing,
     Out(Duration),
+    /// It fails, but is the last one that is in.
+    Kept,
     In,
 }
 
@@ -89,7 +93,7 @@ impl Standings {
     }
 
     /// Counts a connection to the upstream that is best for a client, but for those that `tried` has; none if all have as many as
-    /// they may. One that was left out is tried once its time is over. If no other is left, so is one whose time is not.
+    /// they may. One that was taken out is tried once its time is over. If no other is left, so is one whose time is not.
     pub(super) fn take(&mut self, client: Option<IpAddr>, tried: &[usize], now: Instant) -> Option<usize> {
         let free = |(at, standing): &(usize, &Standing)| standing.open < self.most && !tried.contains(at);
         let among = |is: &dyn Fn(&Standing) -> bool| -> Vec<usize> {
@@ -132,8 +136,9 @@ impl Standings {
     /// It was connected to.
     pub(super) fn succeeded(&mut self, at: usize) -> Turned {
         let standing = &mut self.all[at];
+        let has_failed = standing.failures >= FAILURES;
         standing.failures = 0;
-        if standing.out.take().is_some() { Turned::In } else { Turned::Nothing }
+        if standing.out.take().is_some() || has_failed { Turned::In } else { Turned::Nothing }
     }
 
     /// It could not be connected to. The last one that is in stays so: a wrong guess would refuse everybody.
@@ -145,7 +150,9 @@ impl Standings {
             // Somebody else's attempt from before.
             Some(out) if !out.is_tried => return Turned::Nothing,
             Some(out) => (out.length * 2).min(OUT_MOST),
-            None if standing.failures < FAILURES || others == 0 => return Turned::Nothing,
+            None if standing.failures < FAILURES => return Turned::Nothing,
+            // Told once.
+            None if others == 0 => return if standing.failures == FAILURES { Turned::Kept } else { Turned::Nothing },
             None => OUT,
         };
         let is_news = standing.out.is_none();
@@ -164,8 +171,12 @@ impl Standings {
     pub(super) fn checked(&mut self, at: usize, is_down: bool) -> Turned {
         let others = self.all.iter().enumerate().any(|(other, standing)| other != at && standing.is_in());
         let standing = &mut self.all[at];
-        if standing.is_down == is_down || (is_down && !others) {
+        if standing.is_down == is_down && !standing.is_kept {
             return Turned::Nothing;
+        }
+        let was_kept = std::mem::replace(&mut standing.is_kept, is_down && !standing.is_down && !others);
+        if standing.is_kept {
+            return if was_kept { Turned::Nothing } else { Turned::Kept };
         }
         standing.is_down = is_down;
         if is_down { Turned::Out(Duration::ZERO) } else { Turned::In }
@@ -175,6 +186,7 @@ impl Standings {
         match &self.all[at] {
             Standing { is_down: true, .. } => State::Down,
             Standing { out: Some(_), .. } => State::Out,
+            Standing { is_kept, failures, .. } if *is_kept || *failures >= FAILURES => State::Failing,
             Standing { .. } => State::In,
         }
     }
@@ -318,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_fails_is_left_out_for_longer_each_time_and_tried_by_one() {
+    fn an_upstream_that_fails_is_taken_out_for_longer_each_time_and_tried_by_one() {
         let (mut standings, mut now) = (standings(2, Balance::Least), Instant::now());
         assert_eq!(standings.failed(0, now), Turned::Nothing);
         assert_eq!(standings.succeeded(0), Turned::Nothing, "failures in a row count");
@@ -338,14 +350,34 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_is_never_left_out() {
+    fn the_last_one_is_never_taken_out_and_is_seen_to_fail() {
         let (mut standings, now) = (standings(2, Balance::Least), Instant::now());
         assert_eq!(fail(&mut standings, 0, now), Turned::Out(OUT));
-        assert_eq!(fail(&mut standings, 1, now), Turned::Nothing);
-        assert_eq!(standings.checked(1, true), Turned::Nothing);
+        assert_eq!(fail(&mut standings, 1, now), Turned::Kept);
+        assert_eq!(standings.failed(1, now), Turned::Nothing, "told once");
+        assert_eq!([standings.state(0), standings.state(1)], [State::Out, State::Failing]);
+        assert_eq!(standings.checked(1, true), Turned::Kept);
+        assert_eq!(standings.checked(1, true), Turned::Nothing, "told once");
         assert_eq!(standings.take(None, &[], now), Some(1));
         assert_eq!(standings.take(None, &[1], now), Some(0), "rather than none");
         assert_eq!(standings.take(None, &[0, 1], now), None);
+        assert_eq!(standings.succeeded(1), Turned::In);
+        assert_eq!(standings.state(1), State::Failing, "it does not pass its check");
+        assert_eq!(standings.checked(1, false), Turned::In);
+        assert_eq!((standings.state(1), standings.checked(1, false)), (State::In, Turned::Nothing));
+    }
+
+    #[test]
+    fn one_that_was_kept_is_taken_out_once_another_is_in() {
+        let (mut standings, now) = (standings(2, Balance::Least), Instant::now());
+        standings.checked(0, true);
+        assert_eq!(standings.checked(1, true), Turned::Kept);
+        assert_eq!(standings.checked(0, false), Turned::In);
+        assert_eq!(standings.checked(1, true), Turned::Out(Duration::ZERO));
+        assert_eq!([standings.state(0), standings.state(1)], [State::In, State::Down]);
+        assert_eq!(fail(&mut standings, 0, now), Turned::Kept);
+        assert_eq!(standings.checked(1, false), Turned::In);
+        assert_eq!(standings.failed(0, now), Turned::Out(OUT));
     }
 
     #[test]

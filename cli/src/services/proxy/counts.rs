@@ -63,9 +63,11 @@ pub(crate) struct UpstreamFigures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     In,
-    /// Left out for a while, as it could not be connected to.
+    /// They are, but only because no other one is in: it could not be connected to, or does not pass its check.
+    Failing,
+    /// Taken out for a while, as it could not be connected to.
     Out,
-    /// Left out until it passes its check.
+    /// Taken out until it passes its check.
     Down,
 }
 
@@ -73,6 +75,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::In => "in",
+            Self::Failing => "failing",
             Self::Out => "out",
             Self::Down => "down",
         }

@@ -125,6 +125,11 @@ impl Pool {
         let _ = self.name.set(name);
     }
 
+    /// Empty, as long as its listener is not bound.
+    fn name(&self) -> &str {
+        self.name.get().map_or("", String::as_str)
+    }
+
     /// What a connection is to it.
     pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired<'_>> {
         self.pairs.lock().get(&id).map(|half| match half {
@@ -160,7 +165,7 @@ impl Pool {
         let reasons = Unconnected::REASONS.into_iter().zip(&self.unconnected);
         let mut unconnected = reasons.map(|(reason, count)| (reason, count.now()));
         PoolFigures {
-            name: self.name.get().cloned().unwrap_or_default(),
+            name: self.name().to_owned(),
             // Relaxed: a count that guards no other memory.
             waiting: self.queue.waiting.load(Ordering::Relaxed).min(self.queue.most),
             unconnected: std::array::from_fn(|_| unconnected.next().unwrap_or_default()),
@@ -184,7 +189,7 @@ impl Pool {
                     taken.is_settled = true;
                     self.counts[taken.at].connections.add(1);
                     let turned = self.standings.lock().succeeded(taken.at);
-                    tell(upstream, turned, "it answers");
+                    self.tell(upstream, turned, "it answers");
                     self.taken_again();
                     return Ok((connection, taken));
                 }
@@ -194,7 +199,7 @@ impl Pool {
                     let turned = self.standings.lock().failed(taken.at, Instant::now());
                     let cause = format!("{:#}", anyhow::Error::from(error));
                     debug!(%upstream, error = cause, "upstream does not answer");
-                    tell(upstream, turned, &cause);
+                    self.tell(upstream, turned, &cause);
                     tried.push(taken.at);
                 }
             }
@@ -233,20 +238,33 @@ impl Pool {
         self.unconnected[error.reason()].add(1);
         // Relaxed: of two that come together either may tell; so below.
         if !self.turns_away.swap(true, Ordering::Relaxed) {
-            warn!(%error, "clients are reset");
+            warn!(listener = self.name(), %error, "clients are reset");
         }
     }
 
     fn taken_again(&self) {
         if self.turns_away.load(Ordering::Relaxed) && self.turns_away.swap(false, Ordering::Relaxed) {
-            info!("clients are passed on again");
+            info!(listener = self.name(), "clients are passed on again");
         }
     }
 
     /// Notes whether an upstream passed a check.
     pub(super) fn checked(&self, at: usize, failure: Option<&str>) {
         let turned = self.standings.lock().checked(at, failure.is_some());
-        tell(&self.upstreams[at], turned, failure.unwrap_or("it passes its check"));
+        self.tell(&self.upstreams[at], turned, failure.unwrap_or("it passes its check"));
+    }
+
+    fn tell(&self, upstream: &Upstream, turned: Turned, why: &str) {
+        let listener = self.name();
+        match turned {
+            Turned::Nothing => {}
+            Turned::Out(Duration::ZERO) => {
+                warn!(listener, %upstream, why, "upstream taken out until it passes its check");
+            }
+            Turned::Out(length) => warn!(listener, %upstream, why, seconds = length.as_secs(), "upstream taken out"),
+            Turned::Kept => warn!(listener, %upstream, why, "upstream fails, and is kept as the last one"),
+            Turned::In => info!(listener, %upstream, why, "upstream is back"),
+        }
     }
 
     pub(super) fn counts(&self, at: usize) -> &Counts {
@@ -337,14 +355,5 @@ impl Drop for Taken {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-fn tell(upstream: &Upstream, turned: Turned, why: &str) {
-    match turned {
-        Turned::Nothing => {}
-        Turned::Out(Duration::ZERO) => warn!(%upstream, why, "upstream left out until it passes its check"),
-        Turned::Out(length) => warn!(%upstream, why, seconds = length.as_secs(), "upstream left out"),
-        Turned::In => info!(%upstream, why, "upstream is back"),
     }
 }

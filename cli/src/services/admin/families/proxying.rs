@@ -15,7 +15,7 @@ impl Seen<'_> {
 }
 
 pub(super) static METRICS: &[Metric] = &[
-    gauge("switchboard_upstream_up", UPSTREAM, "Whether connections are passed on to it: 1.", |seen, to| {
+    gauge("switchboard_upstream_up", UPSTREAM, "Whether it is in, and not failing: 1.", |seen, to| {
         seen.by_upstream(to, |upstream| u64::from(upstream.state == State::In));
     }),
     gauge(
