@@ -125,7 +125,7 @@ async fn what_is_taken_slowly_is_read_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_either_way_is_bounded() {
+async fn silence_either_way_is_bounded_and_nothing_of_it_looks_whole() {
     let (proxy, upstream, mut ended) = behind(Server::new(), echo, |relay| relay.idle(MINUTE)).await;
     let mut peer = proxy.connect();
     for _ in 0..5 {
@@ -135,8 +135,9 @@ async fn silence_either_way_is_bounded() {
     }
     assert!(timeout(MINUTE, ended.recv()).await.is_err());
     assert_eq!(timeout(Duration::from_secs(4), ended.recv()).await.unwrap().unwrap().end, RelayEnd::Idle);
-    assert_eq!(peer.closed().await, CloseReason::Finished);
-    upstream.closed(CloseReason::PeerClosed).await;
+    peer.rest().await.unwrap_err();
+    assert_eq!(peer.closed().await, CloseReason::Reset);
+    upstream.closed(CloseReason::PeerReset).await;
 }
 
 /// Whoever never ends must not keep the other side's descriptor for ever.
@@ -149,6 +150,8 @@ async fn what_is_half_over_has_a_silence_of_its_own() {
     peer.finish();
     assert!(timeout(Duration::from_secs(58), ended.recv()).await.is_err());
     assert_eq!(timeout(Duration::from_secs(5), ended.recv()).await.unwrap().unwrap().end, RelayEnd::Idle);
+    // It has finished, and what it waited for has not come.
+    assert_eq!(peer.closed().await, CloseReason::Reset);
 
     // An answer that goes on is no silence.
     let beat = async |mut conn: Connection<Raw>| -> Result {

@@ -121,8 +121,8 @@ impl fmt::Display for RelayEnd {
 }
 
 impl<A: Codec, B: Codec> Relay<A, B> {
-    /// Ends the relay once nothing was received from or written to either side for `limit`, to the second. Both are
-    /// closed politely.
+    /// Ends the relay once nothing was received from or written to either side for `limit`, to the second. Whoever
+    /// waits for the rest of what the other side sends is reset, for the same reason as where a connection breaks.
     pub fn idle(self, limit: Duration) -> Self {
         Self { idle: Some(limit), ..self }
     }
@@ -180,15 +180,22 @@ where
                 RelayEnd::Idle
             }
         };
-        let (forth, back) = (this.forth.bytes, this.back.bytes);
         let Some((first, second)) = this.connections.take() else { unreachable!("looked at above") };
         match end {
             RelayEnd::First(reason) if reason != CloseReason::Idle => second.reset(),
             RelayEnd::Second(reason) if reason != CloseReason::Idle => first.reset(),
+            RelayEnd::Idle => {
+                if !this.forth.is_over {
+                    second.reset();
+                }
+                if !this.back.is_over {
+                    first.reset();
+                }
+            }
             // Nothing is on its way any more.
             _ => {}
         }
-        Poll::Ready(Relayed { forth, back, end })
+        Poll::Ready(Relayed { forth: this.forth.bytes, back: this.back.bytes, end })
     }
 }
 
