@@ -5,7 +5,7 @@ use crate::harness::alone::in_a_network_of_its_own;
 use crate::harness::patience::until;
 use crate::harness::served::Served;
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,6 +21,7 @@ const CABLE: &str = "
     ip link set e0 addrgenmode none && ip link set e1 addrgenmode none &&
     ip addr add 10.9.0.1/24 brd + dev e0 && ip addr add 10.9.0.2/24 brd + dev e1 && ip addr add 10.9.0.3/24 brd + dev e1 &&
     ip addr add fe80::1/64 dev e0 nodad && ip addr add fe80::2/64 dev e1 nodad &&
+    ip addr add fe80::3/64 dev e1 nodad &&
     ip link set e0 up && ip link set e1 up";
 
 const GROUP: &str = "239.1.2.3:7000";
@@ -75,7 +76,10 @@ impl Host {
                 socket.set_broadcast(true).unwrap();
                 socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
             }
-            IpAddr::V6(_) => socket.set_multicast_if_v6(index("e1")).unwrap(),
+            IpAddr::V6(source) => {
+                socket.set_multicast_if_v6(index("e1")).unwrap();
+                socket.bind(&SocketAddrV6::new(source, 0, 0, index("e1")).into()).unwrap();
+            }
         }
         let socket = UdpSocket::from_std(socket.into()).unwrap();
         socket.send_to(text.as_bytes(), self.group).await.unwrap();
@@ -86,7 +90,7 @@ impl Host {
         let mut bytes = vec![0; 65_536];
         loop {
             let (length, source) = self.socket.recv_from(&mut bytes).await.unwrap();
-            let is_own = ["10.9.0.2", "10.9.0.3", "fe80::2"].contains(&&*source.ip().to_string());
+            let is_own = ["10.9.0.2", "10.9.0.3", "fe80::2", "fe80::3"].contains(&&*source.ip().to_string());
             if !is_own {
                 return (String::from_utf8_lossy(&bytes[..length]).into_owned(), source);
             }
@@ -242,8 +246,10 @@ fn a_group_of_a_link_has_its_zone() {
         let source: IpAddr = "fe80::2".parse().unwrap();
         let served = serve(1, [group(address).source(source)], &room).await;
         let host = Host::from(address, "fe80::2");
+        host.say("fe80::3", "not from there").await;
         host.say("fe80::2", "in").await;
         until(|| room.last_id().seq == 1).await;
+        assert_eq!(said(&room), ["in"]);
         room.publish("out");
         let (text, from) = host.next().await;
         assert_eq!((text.as_str(), from.ip().to_string().as_str()), ("out", "fe80::1"));
@@ -355,6 +361,18 @@ fn an_interface_that_comes_back_is_joined_again() {
                 break assert_eq!(source.ip().to_string(), "10.9.0.9");
             }
         }
+        // The kernel keeps a membership meanwhile.
+        ip("ip link set e0 down");
+        look().await;
+        ip("ip link set e0 up");
+        look().await;
+        let says = async {
+            while room.last_id().seq == 4 {
+                host.say("10.9.0.2", "down and up").await;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), says).await.unwrap();
         served.stop().await;
     });
 }
