@@ -30,6 +30,7 @@ mod packages;
 mod process;
 mod proxied;
 mod proxied_others;
+mod proxied_sessions;
 mod proxying;
 mod reloading;
 mod revoking;
