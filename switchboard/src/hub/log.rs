@@ -60,7 +60,7 @@ pub trait RoomLog: Send + Sync + 'static {
     /// By default it cannot.
     fn purge(&self, room: &RoomName, upto: MessageId, done: Done<()>) {
         let _ = (room, upto);
-        done(Err(LogError::unavailable("it purges nothing")));
+        done(Err(LogError::unavailable("it cannot purge rooms")));
     }
 
     /// Whether it takes what is appended now, as far as it knows.
@@ -92,6 +92,15 @@ pub trait SharedLog: Send + Sync + 'static {
 
     /// `done` is called once all is told that the log has of the room now.
     fn catch_up(&self, room: &RoomName, key: u64, done: Done<()>);
+
+    /// Forgets the messages of an open room for good, up to one that it chooses: at least all that the sink was told when it is asked. Every sink
+    /// of the room is told. `done` gets that one once the log has none of them, and an error if it may.
+    ///
+    /// By default it cannot.
+    fn purge(&self, room: &RoomName, key: u64, done: Done<MessageId>) {
+        let _ = (room, key);
+        done(Err(LogError::unavailable("it cannot purge rooms")));
+    }
 }
 
 /// A message on its way to a log that gives it its number.
@@ -121,6 +130,9 @@ pub trait SharedRoom: Send + Sync {
 
     /// These were appended, in this order. Where numbers are missing between them and those before, the messages are gone.
     fn shows(&self, messages: Vec<SharedMessage>);
+
+    /// What was told up to there is forgotten, whoever has asked for that; of what is between that and the last one told, nothing will be told.
+    fn purged(&self, upto: MessageId);
 
     /// All is told that the log had when the room was opened.
     fn opened(&self);

@@ -19,6 +19,7 @@ mod memory;
 mod model_log;
 mod past;
 mod pending;
+mod purging;
 mod reading;
 mod reports;
 mod serving;
@@ -84,6 +85,17 @@ pub enum ReplicaAction {
     Show(Vec<ShownEntry>),
     /// Tell the publishers that they failed.
     Fail(Vec<Ticket>),
+    /// Forget what was shown up to there.
+    Purge {
+        /// The last message of that.
+        upto: MessageId,
+        /// Where the log goes on: what it has of the room before this is to be dropped,
+        before: Position,
+        /// by this node, which was asked to.
+        is_own: bool,
+    },
+    /// Tell whoever has asked for that that it failed.
+    Unpurged,
     /// The room is open: its history is there, up to what the log had when it was asked.
     Opened,
     /// What the log had when [`Replica::look`] was called last is shown.
@@ -124,6 +136,8 @@ pub struct Replica {
     is_open: bool,
     /// When the others are to be told where the log ends.
     tail_at: Option<Duration>,
+    /// Since when all is to be forgotten.
+    purges_since: Option<Duration>,
     failures: u32,
     actions: VecDeque<ReplicaAction>,
     /// A fault that a test has planted: what is published is shown before the log has it.
@@ -145,6 +159,7 @@ impl Replica {
             ahead: BTreeMap::new(),
             is_open: false,
             tail_at: None,
+            purges_since: None,
             failures: 0,
             actions: VecDeque::new(),
             #[cfg(test)]
@@ -174,7 +189,7 @@ impl Replica {
 
     /// Whether nothing of its own waits for the log.
     pub fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.flight.is_none()
+        self.pending.is_empty() && self.flight.is_none() && self.purges_since.is_none()
     }
 
     /// Publishes entries, in this order.
@@ -232,7 +247,8 @@ impl Replica {
             AppendError::Unknown(_) | AppendError::Refused(_) => Handed::Again(now + self.pause()),
         };
         // Where its publishers were told that it failed, nobody waits for it.
-        self.flight = (!flight.items.is_empty() || begins_epoch).then_some(flight);
+        let is_awaited = begins_epoch || flight.envelope.purges() && self.purges_since.is_some();
+        self.flight = (!flight.items.is_empty() || is_awaited).then_some(flight);
     }
 
     /// The engine tells of an envelope.
@@ -285,6 +301,7 @@ impl Replica {
         }
         overdue.extend(self.pending.overdue(now));
         self.fail(overdue);
+        self.give_up_purging(now);
         if self.tail_at.is_some_and(|at| at <= now) {
             self.tail_at = None;
             self.tell_tail();
@@ -300,7 +317,7 @@ impl Replica {
         });
         let oldest = self.flight.as_ref().and_then(|flight| flight.items.first()).map(|item| item.since);
         let patience = oldest.or(self.pending.oldest()).map(|since| since + pending::PATIENCE);
-        [flight, patience, self.tail_at, self.reading.due()].into_iter().flatten().min()
+        [flight, patience, self.tail_at, self.purge_due(), self.reading.due()].into_iter().flatten().min()
     }
 
     /// Does what can be done now.
@@ -312,8 +329,11 @@ impl Replica {
                 flight.sent = Handed::Asked;
                 self.actions.push_back(append(flight));
             }
+        } else if self.is_current() && self.purges_since.is_some() {
+            self.send_purge();
         } else if self.is_current() && !self.pending.is_empty() {
-            self.send();
+            let items = self.pending.next();
+            self.send(items);
         }
     }
 
@@ -327,9 +347,8 @@ impl Replica {
         self.chain.at().is_some() && !self.reading.is_doubtful() && !self.reading.is_behind(self.position())
     }
 
-    fn send(&mut self) {
-        let Some(at) = self.chain.at() else { return };
-        let items = self.pending.next();
+    fn send(&mut self, items: Vec<Item>) {
+        let Some(at) = self.chain.at() else { return self.pending.take_back(items) };
         let envelope = LogEnvelope {
             room: self.room.clone(),
             epoch: at.epoch,
@@ -388,6 +407,7 @@ impl Replica {
         }
         self.reading.stepped(position);
         self.tail_at = own.is_some().then_some(now + TAIL_AFTER);
+        self.purge_by(&envelope, position, own.is_some());
         // Its place is taken: it is numbered anew.
         if let Some(flight) = other {
             self.pending.take_back(flight.items);

@@ -4,7 +4,7 @@ use crate::harness::nats_server::Nats;
 use crate::harness::patience::{patiently, until};
 use std::sync::Arc;
 use switchboard::log::replica::{ReplicatedLog, ReplicatedOptions};
-use switchboard::log::{NatsEngine, NatsProfile, RoomLog};
+use switchboard::log::{Cursor, NatsEngine, NatsProfile, PageLimit, RoomLog};
 use switchboard::{Hub, MessageId, Page, Publication, Room};
 use tokio::runtime::Handle;
 
@@ -99,4 +99,30 @@ async fn what_was_in_memory_only_begins_anew() {
     until(|| room.last_id().epoch != before.id.epoch).await;
     let after = patiently(room.publish("after")).await.expect("it is kept");
     assert_eq!((after.id.seq, texts(&room)), (1, vec!["after".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_is_purged_is_gone_from_the_stream_and_the_order_goes_on() {
+    let Some(nats) = Nats::start("").await else { return };
+    let nodes = [Node::start(&nats, NatsProfile::File).await, Node::start(&nats, NatsProfile::File).await];
+    let (one, two, other) = (nodes[0].room("ops").await, nodes[1].room("ops").await, nodes[0].room("other").await);
+    let kept = patiently(other.publish("kept")).await.expect("the log has it").id;
+    let mut last = kept;
+    for number in 1..=5 {
+        last = patiently(one.publish(number.to_string())).await.expect("the log has it").id;
+    }
+    assert_eq!(patiently(two.purge()).await, Ok(last));
+    until(|| texts(&one).is_empty() && texts(&two).is_empty()).await;
+    let (done, told) = tokio::sync::oneshot::channel();
+    let limit = PageLimit { messages: 99, bytes: 1 << 20 };
+    let all = Cursor::After(MessageId { seq: 0, ..last });
+    nodes[0].log.read(one.name(), all, limit, Box::new(move |read| _ = done.send(read)));
+    assert_eq!(patiently(told).await.expect("it answers").expect("it can be read"), []);
+    let late = Node::start(&nats, NatsProfile::File).await;
+    let room = late.room("ops").await;
+    assert_eq!((room.last_id(), texts(&room).len()), (last, 0));
+    let next = patiently(room.publish("6")).await.expect("the log has it").id;
+    assert_eq!(next, MessageId { seq: 6, ..last });
+    until(|| [&one, &two, &room].iter().all(|room| texts(room) == ["6"])).await;
+    assert_eq!((ids(&late.room("other").await), texts(&other)), (vec![kept], vec!["kept".to_owned()]));
 }

@@ -11,6 +11,8 @@ use switchboard::{Format, Join, JoinError, Message, MessageId, PublishError, Roo
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
+const ALL: PageLimit = PageLimit { messages: 99, bytes: 1 << 20 };
+
 struct Shared {
     node: Node,
     engine: Arc<MemoryEngine>,
@@ -248,4 +250,60 @@ async fn what_the_log_dropped_before_a_node_read_it_is_a_gap() {
     let heard = heard(&mut bob).await;
     // The log keeps 256 envelopes.
     assert_eq!((&heard[0][..], &heard[1][..], &heard[256][..]), ("gap 45 from 1", "46 46", "301 last"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_on_one_node_is_gone_on_all_and_its_numbers_are_not_used_again() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    let mut ids = Vec::new();
+    for number in 1..=3 {
+        ids.push(alice.seat.publish(number.to_string()).unwrap().await.unwrap().id);
+    }
+    assert_eq!(two.node.quiet("lobby").purge().await, Ok(ids[2]));
+    let mut late = Shared::start(&log).await;
+    let mut carol = late.member("lobby", Some(ids[0])).await;
+    for node in [&one, &two, &late] {
+        let page = node.node.quiet("lobby").past(ids[0], ALL).await.unwrap();
+        assert_eq!((page.messages.len(), node.node.quiet("lobby").last_id()), (0, ids[2]));
+    }
+    let next = alice.seat.publish("4").unwrap().await.unwrap().id;
+    assert_eq!(next, MessageId { seq: 4, ..ids[0] });
+    assert_eq!(heard(&mut bob).await, ["1 1", "2 2", "3 3", "4 4"], "he was told before");
+    assert_eq!(heard(&mut carol).await, ["gap 2 from 2", "4 4"]);
+    let mut dan = two.member("lobby", Some(ids[1])).await;
+    assert_eq!(heard(&mut dan).await, ["gap 1 from 3", "4 4"]);
+    assert_eq!(one.node.quiet("lobby").purge().await, Ok(next));
+    assert_eq!(one.node.quiet("lobby").purge().await, Ok(next), "there is nothing more to forget");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hears_nothing_forgets_what_another_has_purged_within_ten_seconds() {
+    let log = MemoryLog::new();
+    let (mut one, mut two) = (Shared::start(&log).await, Shared::start(&log).await);
+    let (alice, mut bob) = (one.member("lobby", None).await, two.member("lobby", None).await);
+    alice.seat.publish("1").unwrap().await.unwrap();
+    sleep(secs(5)).await;
+    two.engine.set_deaf(true);
+    let last = alice.seat.publish("2").unwrap().await.unwrap().id;
+    assert_eq!(one.node.quiet("lobby").purge().await, Ok(last));
+    assert_eq!(two.node.quiet("lobby").history(9).len(), 1, "it knows nothing of that yet");
+    sleep(secs(11)).await;
+    assert_eq!((two.node.quiet("lobby").history(9).len(), two.node.quiet("lobby").last_id()), (0, last));
+    assert_eq!(heard(&mut bob).await, ["1 1", "gap 1 from 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_log_is_away_nothing_is_purged_and_whoever_asks_is_told() {
+    let log = MemoryLog::new();
+    let mut one = Shared::start(&log).await;
+    let alice = one.member("lobby", None).await;
+    alice.seat.publish("1").unwrap().await.unwrap();
+    log.go_away();
+    let purged = timeout(secs(6), one.node.quiet("lobby").purge()).await.expect("it is told in time");
+    assert!(purged.unwrap_err().to_string().contains("has not answered in time"));
+    log.come_back();
+    alice.seat.publish("2").unwrap().await.unwrap();
+    assert_eq!(one.node.quiet("lobby").history(9).len(), 2);
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::http::Request;
+use switchboard::log::LogError;
 use switchboard::{Room, RoomName, UserName};
 
 /// Rooms that are told together, before others have their turn.
@@ -94,7 +95,11 @@ impl Admin {
         let purging = self.room_called(name)?.purge();
         // Before it is done: whoever asks may be gone by then.
         operator.acted("purge", name.as_str());
-        let last = purging.await.map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?;
+        let failed = |error: LogError| {
+            operator.acted("purge", &format!("{name}: failed: {error}"));
+            Failure::new(ErrorCode::Unavailable, error.to_string())
+        };
+        let last = purging.await.map_err(failed)?;
         Ok(object(&json!({ "room": name.to_string(), "purged": last.to_string() })))
     }
 

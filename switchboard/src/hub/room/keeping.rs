@@ -3,7 +3,7 @@
 use super::{RoomInner, RoomState};
 use crate::hub::door::Published;
 use crate::hub::durable::{Handover, Unconfirmed};
-use crate::hub::log::{LogError, RoomLog, Submission};
+use crate::hub::log::{LogError, RoomLog, Submission, answered};
 use crate::hub::membership::PublishError;
 use crate::hub::posting::Except;
 use crate::hub::publication::{Confirmation, Publication};
@@ -16,7 +16,6 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
 use switchboard_proto::MessageId;
-use tokio::sync::oneshot;
 
 impl RoomInner {
     /// Has a publication wait for the log, which is asked at once if it is not busy with this room.
@@ -52,29 +51,34 @@ impl RoomInner {
 
     /// Forgets all that was shown so far, in the log first: what it fails to forget is not forgotten here either.
     pub(in crate::hub) fn purge(self: &Arc<Self>) -> impl Future<Output = Result<MessageId, LogError>> + Send + use<> {
-        let (answer, answered) = oneshot::channel();
+        let (done, told) = answered();
         let (room, upto, is_durable) = {
             let state = self.state.lock();
             (Arc::clone(self), state.shown.last(), state.durable.is_some())
         };
+        let waits = async move { told.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended"))) };
+        if is_durable && let Some(shared) = self.shared() {
+            // It tells this node as all others.
+            shared.purge(&self.name, self.id.0, done);
+            return waits;
+        }
         // No lock is held: it may be told at once.
         let forget = move |purged: Result<(), LogError>| {
             if purged.is_ok() {
                 room.forget_to(upto);
             }
-            // Whoever has gone away needs no answer.
-            let _ = answer.send(purged);
+            done(purged.map(|()| upto));
         };
         if is_durable {
             self.log().purge(&self.name, upto, Box::new(forget));
         } else {
             forget(Ok(()));
         }
-        async move { answered.await.unwrap_or_else(|_| Err(LogError::unavailable("it has ended"))).map(|()| upto) }
+        waits
     }
 
     /// Drops from memory what was shown up to `upto`.
-    fn forget_to(&self, upto: MessageId) {
+    pub(super) fn forget_to(&self, upto: MessageId) {
         let mut state = self.state.lock();
         if state.shown.last().epoch == upto.epoch {
             self.shrink(&mut state, |shown| shown.purge(upto.seq));

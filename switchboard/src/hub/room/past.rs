@@ -107,7 +107,7 @@ impl Room {
     /// before the first.
     ///
     /// # Errors
-    /// The log cannot forget them now. Then nothing is forgotten.
+    /// The log cannot forget them now. Then nothing is forgotten; but where other processes publish to it too, it may be.
     ///
     /// # Cancel safety
     /// Safe: what was begun goes on.

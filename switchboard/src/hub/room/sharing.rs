@@ -33,6 +33,18 @@ impl SharedRoom for Sink {
         }
     }
 
+    fn purged(&self, upto: MessageId) {
+        let Some(room) = self.0.upgrade() else { return };
+        let mut state = room.state.lock();
+        let last = state.shown.last();
+        if upto.epoch == last.epoch && upto.seq > last.seq {
+            room.goes_to(&mut state, upto);
+        } else {
+            drop(state);
+            room.forget_to(upto);
+        }
+    }
+
     fn opened(&self) {
         if let Some(room) = self.0.upgrade()
             && let Some(sharing) = room.state.lock().sharing()
@@ -80,7 +92,7 @@ impl RoomInner {
         Some(Arc::clone(&sharing.opened).notified_owned())
     }
 
-    fn shared(&self) -> Option<&dyn SharedLog> {
+    pub(super) fn shared(&self) -> Option<&dyn SharedLog> {
         self.holding.log.as_ref().and_then(|log| log.shared())
     }
 

@@ -1,4 +1,4 @@
-//! What is asked of JetStream, and what it answers: six questions, in JSON.
+//! What is asked of JetStream, and what it answers: seven questions, in JSON.
 //!
 //! Texts in, values out; who asks and when is `engine.rs`.
 
@@ -113,6 +113,19 @@ pub(super) fn fetch(subject: &str, from: Position) -> Bytes {
 /// Asks for a room's first envelope from one position on.
 pub(super) fn next(subject: &str, from: Position) -> Bytes {
     json!({ "next_by_subj": subject, "seq": from.0.max(1), "batch": 1 }).to_string().into()
+}
+
+/// Has a room's envelopes dropped that are before a position.
+pub(super) fn purge(subject: &str, before: Position) -> Bytes {
+    json!({ "filter": subject, "seq": before.0 }).to_string().into()
+}
+
+pub(super) fn purged(payload: &[u8]) -> Result<(), EngineError> {
+    match answer(payload) {
+        Ok(answer) if answer["success"] == true => Ok(()),
+        Ok(_) => Err(EngineError("its answer does not say that they are gone".into())),
+        Err(ApiFault { text, .. }) => Err(EngineError(text.into())),
+    }
 }
 
 /// Asks for the last envelopes of rooms behind a position.

@@ -24,6 +24,7 @@ const INFO: &str = "$JS.API.STREAM.INFO.SB";
 const CREATE: &str = "$JS.API.STREAM.CREATE.SB";
 const LAST: &str = "$JS.API.STREAM.MSG.GET.SB";
 const READ: &str = "$JS.API.DIRECT.GET.SB";
+const PURGE: &str = "$JS.API.STREAM.PURGE.SB";
 
 /// The stream with its state: made, if it is not there.
 pub(super) async fn stream(shared: &Arc<Shared>) -> Result<Value, EngineError> {
@@ -129,6 +130,12 @@ impl Engine for NatsEngine {
     fn next(&self, room: &RoomName, from: Position, done: EngineAnswer<Option<Stored>>) {
         let question = api::next(&subjects::kept(room), from);
         self.read(question, Box::new(move |read| done(read.map(|read| read.into_iter().next()))));
+    }
+
+    fn purge(&self, room: &RoomName, before: Position, done: EngineAnswer<()>) {
+        let question = api::purge(&subjects::kept(room), before);
+        let answered = move |outcome| done(one(outcome).and_then(|payload| api::purged(&payload)));
+        self.shared.ask(PURGE, "", &question, Answers::One, READ_TIME, Box::new(answered));
     }
 
     fn follow(&self, room: &RoomName, done: EngineAnswer<()>) {

@@ -25,6 +25,8 @@ pub(super) struct LogPlace {
     /// Of the last envelope, and its token.
     pub(super) position: Position,
     pub(super) token: EnvelopeToken,
+    /// That one purges: nothing was told since.
+    pub(super) is_purged: bool,
 }
 
 /// How much of a room's past whoever opens it needs.
@@ -139,7 +141,7 @@ impl Chain {
             self.epochs.drain(..self.epochs.len().saturating_sub(EPOCHS));
         }
         let LogEnvelope { epoch, token, .. } = *envelope;
-        self.at = Some(LogPlace { epoch, seq: envelope.last(), position, token });
+        self.at = Some(LogPlace { epoch, seq: envelope.last(), position, token, is_purged: envelope.purges() });
         self.is_emptied = false;
         let bytes = envelope.entries.iter().map(|entry| entry.payload.len() + BESIDE).sum();
         self.passed.push_back(Passed { position, token, messages: envelope.entries.len(), bytes });

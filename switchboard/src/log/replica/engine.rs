@@ -34,6 +34,9 @@ pub trait Engine: Send + Sync + 'static {
         self.fetch(room, from, Box::new(move |read| done(read.map(|read| read.into_iter().next()))));
     }
 
+    /// Drops the room's envelopes before `before` for good.
+    fn purge(&self, room: &RoomName, before: Position, done: EngineAnswer<()>);
+
     /// Has `events` told of each envelope of the room from now on, whoever appends it. Answers once that holds, as far as the engine can
     /// tell; after a lost connection it holds again by itself.
     fn follow(&self, room: &RoomName, done: EngineAnswer<()>);

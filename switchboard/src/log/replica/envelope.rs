@@ -166,6 +166,11 @@ impl LogEnvelope {
         self.first == 1 && self.entries.is_empty()
     }
 
+    /// Whether it says that all messages before it are forgotten: it has none itself, and its incarnation had some.
+    pub fn purges(&self) -> bool {
+        self.first > 1 && self.entries.is_empty()
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         let length: usize = self.entries.iter().map(LogEntry::bytes).sum();

@@ -65,6 +65,16 @@ impl Judge {
         seen.last = Some(at);
     }
 
+    /// What is up to there is forgotten: nothing of it is shown any more.
+    pub(super) fn purges(&mut self, who: Observer, room: &RoomName, upto: MessageId) {
+        let seen = self.seen.entry((who, room.clone())).or_default();
+        match seen.last {
+            Some(last) if last.epoch == upto.epoch && last.seq < upto.seq => seen.last = Some(upto),
+            Some(last) if last == upto => {}
+            last => self.faults.push(format!("{who} was to forget what is up to {upto} behind {last:?}")),
+        }
+    }
+
     /// `gone` says whether message `seq` is not in the log any more.
     pub(super) fn shows(
         &mut self,

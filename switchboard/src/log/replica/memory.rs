@@ -144,6 +144,12 @@ impl Engine for MemoryEngine {
         done(self.log.look(|kept| kept.rooms.get(room).map(behind).unwrap_or_default()));
     }
 
+    fn purge(&self, room: &RoomName, before: Position, done: EngineAnswer<()>) {
+        done(self.log.look(|kept| {
+            kept.rooms.entry(room.clone()).or_default().retain(|stored| stored.position >= before);
+        }));
+    }
+
     fn follow(&self, room: &RoomName, done: EngineAnswer<()>) {
         self.followed.lock().insert(room.clone());
         done(self.log.look(|_| ()));

@@ -103,6 +103,11 @@ impl ModelLog {
         self.state.rooms.remove(room);
     }
 
+    /// Drops what is before that.
+    pub(super) fn purge(&mut self, room: &RoomName, before: Position) {
+        self.state.rooms.entry(room.clone()).or_default().retain(|stored| stored.position >= before);
+    }
+
     /// Remembers how it is now.
     pub(super) fn remember(&mut self) {
         self.earlier = Some(self.state.clone());

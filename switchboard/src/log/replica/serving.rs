@@ -13,7 +13,7 @@ use crate::log::{Done, LogError, SharedMessage, SharedRoom, Submission};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_proto::{Message, RoomName};
+use switchboard_proto::{Message, MessageId, RoomName};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -52,6 +52,8 @@ struct ServedRoom {
     batches: VecDeque<Handover>,
     /// Who waits until all is shown that the log has.
     waits: Vec<Done<()>>,
+    /// Who waits until all that was shown is forgotten.
+    purges: Vec<Done<MessageId>>,
     due: Option<Duration>,
 }
 
@@ -131,16 +133,12 @@ impl ReplicaTask {
             Word::Open(room, key, sink) => self.open(room, key, sink),
             Word::Close(room, key) => self.close(&room, key),
             Word::Publish(room, key, batch, done) => self.publish(&room, key, batch, done),
-            Word::CatchUp(room, key, done) => match self.rooms.get_mut(&room).filter(|served| served.is(key)) {
-                Some(served) if served.waits.len() >= MOST_WAITING => {
-                    done(Err(LogError::unavailable("too many wait for it already")));
-                }
-                Some(served) => {
-                    served.waits.push(done);
-                    self.with(&room, Some(key), Replica::look);
-                }
-                None => done(Err(LogError::unavailable("the room is closed"))),
-            },
+            Word::CatchUp(room, key, done) => {
+                self.has_wait(&room, key, done, |served| &mut served.waits, Replica::look);
+            }
+            Word::Purge(room, key, done) => {
+                self.has_wait(&room, key, done, |served| &mut served.purges, Replica::purge);
+            }
             Word::Read(room, from, limit, done) => past::read(Arc::clone(&self.engine), room, from, limit, done),
             Word::Live(room, stored) => self.with(&room, None, |replica, now| replica.live(&stored, now)),
             Word::Tail(room, tail) => {
@@ -186,11 +184,33 @@ impl ReplicaTask {
         }
     }
 
+    /// Has somebody wait in one of a room's lists for what a replica is told to do.
+    fn has_wait<T>(
+        &mut self,
+        room: &RoomName,
+        key: Key,
+        done: Done<T>,
+        list: fn(&mut ServedRoom) -> &mut Vec<Done<T>>,
+        tell: fn(&mut Replica, Duration),
+    ) {
+        match self.rooms.get_mut(room).filter(|served| served.is(key)).map(list) {
+            Some(waits) if waits.len() >= MOST_WAITING => {
+                done(Err(LogError::unavailable("too many wait for it already")));
+            }
+            Some(waits) => {
+                waits.push(done);
+                self.with(room, Some(key), tell);
+            }
+            None => done(Err(LogError::unavailable("the room is closed"))),
+        }
+    }
+
     fn open(&mut self, room: RoomName, key: Key, sink: Arc<dyn SharedRoom>) {
         // Another one for each room: what it draws must not repeat.
         self.seed = self.seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(key | 1);
         let replica = Replica::new(room.clone(), self.own, self.history, self.seed);
-        let served = ServedRoom { key, replica, sink, batches: VecDeque::new(), waits: Vec::new(), due: None };
+        let (batches, waits, purges, due) = Default::default();
+        let served = ServedRoom { key, replica, sink, batches, waits, purges, due };
         if let Some(before) = self.rooms.insert(room.clone(), served) {
             self.end(&room, before);
         }
@@ -211,9 +231,13 @@ impl ReplicaTask {
         if let Some(due) = served.due {
             self.due.remove(&(due, room.clone()));
         }
+        let closed = || LogError::unavailable("the room is closed");
         let batches = served.batches.into_iter().map(|batch| batch.done);
         for done in batches.chain(served.waits) {
-            done(Err(LogError::unavailable("the room is closed")));
+            done(Err(closed()));
+        }
+        for done in served.purges {
+            done(Err(closed()));
         }
     }
 
@@ -392,6 +416,17 @@ impl ServedRoom {
                 }
                 self.answer();
             }
+            ReplicaAction::Purge { upto, before, is_own } => {
+                self.sink.purged(upto);
+                if is_own {
+                    self.purge(room, upto, before, engine);
+                }
+            }
+            ReplicaAction::Unpurged => {
+                for done in std::mem::take(&mut self.purges) {
+                    done(Err(LogError::unavailable("it has not answered in time")));
+                }
+            }
             ReplicaAction::Opened => {
                 debug!(%room, "room was opened");
                 self.sink.opened();
@@ -406,6 +441,23 @@ impl ServedRoom {
             }
             ReplicaAction::Broken => warn!(%room, "log has other messages than were shown; the room begins anew"),
         }
+    }
+
+    /// All nodes forget it: the log is to as well.
+    fn purge(&mut self, room: &RoomName, upto: MessageId, before: Position, engine: &Arc<dyn Engine>) {
+        let (name, waits) = (room.clone(), std::mem::take(&mut self.purges));
+        let purged = move |result: Result<(), EngineError>| {
+            if let Err(EngineError(reason)) = &result {
+                warn!(room = %name, %reason, "log has not forgotten what all nodes have; purge the room again");
+            }
+            let answer = result.map(|()| upto).map_err(|EngineError(reason)| {
+                LogError::unavailable(format!("the nodes have forgotten it, and the log has not: {reason}"))
+            });
+            for done in waits {
+                done(answer.clone());
+            }
+        };
+        engine.purge(room, before, Box::new(purged));
     }
 
     fn show(&mut self, room: &RoomName, entries: Vec<ShownEntry>) {

@@ -37,6 +37,7 @@ pub(super) enum Word {
     Close(RoomName, Key),
     Publish(RoomName, Key, Vec<Submission>, Done<()>),
     CatchUp(RoomName, Key, Done<()>),
+    Purge(RoomName, Key, Done<MessageId>),
     Read(RoomName, Cursor, PageLimit, Done<Vec<Arc<Message>>>),
     Live(RoomName, Stored),
     Tail(RoomName, Bytes),
@@ -251,6 +252,10 @@ impl SharedLog for ReplicatedLog {
     fn catch_up(&self, room: &RoomName, key: u64, done: Done<()>) {
         self.words.say(Word::CatchUp(room.clone(), key, done));
     }
+
+    fn purge(&self, room: &RoomName, key: u64, done: Done<MessageId>) {
+        self.words.say(Word::Purge(room.clone(), key, done));
+    }
 }
 
 impl std::fmt::Debug for ReplicatedLog {
@@ -275,6 +280,8 @@ mod tests {
 
         fn shows(&self, _: Vec<SharedMessage>) {}
 
+        fn purged(&self, _: MessageId) {}
+
         fn opened(&self) {}
     }
 
@@ -286,6 +293,8 @@ mod tests {
         }
 
         fn shows(&self, _: Vec<SharedMessage>) {}
+
+        fn purged(&self, _: MessageId) {}
 
         fn opened(&self) {}
     }

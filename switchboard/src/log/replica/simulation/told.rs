@@ -53,7 +53,16 @@ pub(super) fn kept(log: &ModelLog) -> HashMap<(RoomName, MessageId), u64> {
 
 /// In which envelope each message was, and behind which.
 pub(super) fn links(log: &ModelLog) -> HashMap<(RoomName, MessageId, u64), (u64, Option<u64>)> {
-    let link = |envelope: &LogEnvelope| (envelope.token.0, envelope.prev.map(|prev| prev.0));
+    let purges = log.taken.iter().filter(|(_, envelope)| envelope.purges());
+    let purges: HashMap<_, _> = purges.map(|(_, envelope)| (envelope.token, envelope.prev)).collect();
+    let link = |envelope: &LogEnvelope| {
+        let mut prev = envelope.prev;
+        // One that purges has no messages: what is behind it is behind what it is behind.
+        while let Some(before) = prev.and_then(|prev| purges.get(&prev)) {
+            prev = *before;
+        }
+        (envelope.token.0, prev.map(|prev| prev.0))
+    };
     taken(log).map(|(room, id, payload, envelope)| ((room.clone(), id, payload), link(envelope))).collect()
 }
 

@@ -72,6 +72,8 @@ pub(super) struct World {
     unanswered: HashSet<Ask>,
     is_calm: bool,
     emptied: bool,
+    /// In some worlds nodes forget everything, after so many publications.
+    purges_every: Option<u64>,
     /// One seed is run, and told step by step.
     is_told: bool,
 }
@@ -102,6 +104,8 @@ impl World {
             unanswered: HashSet::new(),
             is_calm: false,
             emptied: false,
+            // Where retention drops one that purges, whoever has not seen it takes what is behind it for another log's: a false alarm, but one.
+            purges_every: (seed.is_multiple_of(2) && kept == 1000).then_some(8),
             is_told: from_environment("REPLICAS_SEED").is_some(),
             dice,
         };
@@ -187,8 +191,15 @@ impl World {
                     }
                 }
             }
+            ReplicaAction::Purge { upto, before, is_own } => {
+                self.judge.purges(node, room, upto);
+                // A node may end before it has the log drop anything.
+                if is_own && !self.is_lost() {
+                    self.log.purge(room, before);
+                }
+            }
             ReplicaAction::Fail(tickets) => tickets.iter().for_each(|ticket| self.judge.failed(ticket.0)),
-            ReplicaAction::Opened | ReplicaAction::Current | ReplicaAction::Broken => {}
+            ReplicaAction::Unpurged | ReplicaAction::Opened | ReplicaAction::Current | ReplicaAction::Broken => {}
             ReplicaAction::Unreadable(error) => self.judge.faults.push(format!("{room} cannot be read: {error}")),
             ReplicaAction::TellTail(tail) => {
                 for other in 0..self.nodes.len() {
@@ -333,6 +344,9 @@ impl World {
             entries.push((Ticket(self.payloads), entry));
         }
         self.with(node, room, |replica, now| replica.publish(entries, now).unwrap());
+        if self.purges_every.is_some_and(|every| self.payloads.is_multiple_of(every)) {
+            self.with(node, room, Replica::purge);
+        }
     }
 
     /// What a node does every ten seconds, and when its connection is there again.
