@@ -25,7 +25,7 @@ pub(crate) const HELP: &str = "\
 The server has to have an admin service, as in
   switchboard serve admin=unix:///run/switchboard/admin.sock
 and whoever can open its socket may do everything. Over http:// and https://, a token may do what the file says (admin = \"view\" or \"act\"); \
-without one only `health` answers. http:// is for this machine alone, since it is not encrypted.
+of these commands only `health` answers without one. http:// is for this machine alone, since it is not encrypted.
 
 Exit codes: 0 done; 1 the server cannot be reached, is not healthy, or refused; 2 a mistake in the command line; 78 in SWITCHBOARD_TOKEN.";
 

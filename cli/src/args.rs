@@ -225,7 +225,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: DataAction,
     },
-    /// Look at the log that several nodes share, or have its rooms begin anew
+    /// Look at the log that several nodes share, or give its rooms new epochs
     #[command(after_long_help = CLUSTER_HELP)]
     Cluster {
         #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `switchboard cluster …`: looking at the log that nodes share, and having all its rooms begin anew.
+//! `switchboard cluster …`: looking at the log that nodes share, and giving all its rooms new epochs.
 
 use crate::args::Settings;
 use crate::serve::{self, NotStarted, keeping};
@@ -25,7 +25,7 @@ pub(crate) enum ClusterAction {
         #[command(flatten)]
         place: ClusterPlace,
     },
-    /// Have every room begin anew, so that no id is used twice: after an older copy of the log was put back while no node ran
+    /// Give every room a new epoch, so that no id is used twice: after an older copy of the log was put back while no node ran
     NewEpochs {
         #[command(flatten)]
         place: ClusterPlace,
@@ -75,7 +75,7 @@ pub(crate) fn run(action: ClusterAction) -> Result<(), NotStarted> {
             let options = place.options()?;
             let asked = async { NatsEngine::attach(options).await?.new_epochs().await };
             let rooms = runtime.block_on(asked).map_err(NotStarted::Cluster)?;
-            print(format!("{rooms} {} anew\n", if rooms == 1 { "room begins" } else { "rooms begin" }))
+            print(format!("{rooms} {} a new epoch\n", if rooms == 1 { "room has" } else { "rooms have" }))
         }
     }
 }

@@ -36,14 +36,14 @@ impl Nodes {
     /// What is wrong with it where rooms are kept in a directory.
     pub(super) fn beside(&self, history: &History) -> Option<Fault> {
         let is_both = !self.servers.value.is_empty() && history.data.value.is_some();
-        let text = "cluster: rooms of several nodes are kept by their nats-servers, so there can be no data directory beside it";
+        let text = "rooms of a cluster are kept by its nats-servers, so there can be no data directory beside it";
         is_both.then(|| Fault::new(self.servers.set_by.clone(), text.to_owned()))
     }
 
     /// What is wrong with it where frames may be as long as that: a message that fits no envelope could never be kept.
     pub(super) fn carries(&self, frame_bytes: &Setting<usize>) -> Option<Fault> {
         let is_too_long = !self.servers.value.is_empty() && frame_bytes.value > ENVELOPE_PAYLOAD;
-        let text = format!("max-frame: where there is a cluster, a message has at most {ENVELOPE_PAYLOAD} bytes");
+        let text = format!("where there is a cluster, a message has at most {ENVELOPE_PAYLOAD} bytes");
         is_too_long.then(|| Fault::new(frame_bytes.set_by.clone(), text))
     }
 

@@ -198,7 +198,8 @@ fn a_frame_that_fits_no_envelope_is_refused_beside_a_cluster() {
     };
     assert_eq!((of("off", "1MiB"), of("nats://h", "255KiB")), (String::new(), String::new()));
     let told = of("nats://h", "256KiB");
-    assert!(told.contains("max-frame: where there is a cluster, a message has at most 261882 bytes"), "{told}");
+    let what = "where there is a cluster, a message has at most 261882 bytes";
+    assert_eq!(told, format!("environment SWITCHBOARD_MAX_FRAME: {what}"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl NameKeeping {
             if renew_at <= Instant::now() || self.shared.is_anew() {
                 let renewed = names.renew().await;
                 is_anew = renewed == LeaseRenewal::Anew;
-                if is_anew {
+                if is_anew && names.count() > 0 {
                     warn!(names = names.count(), "names are claimed anew, as they were not renewed in time");
                 }
                 renew_at = Instant::now() + if renewed == LeaseRenewal::Away { AGAIN } else { RENEW_EVERY };

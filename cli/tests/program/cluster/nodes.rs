@@ -151,7 +151,7 @@ fn an_operator_looks_at_a_cluster_and_has_its_rooms_begin_anew() {
         let told: serde_json::Value = serde_json::from_str(&cluster(&nats, &["status", "--json"])).unwrap();
         told["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2) && told["log"]["storage"] == "file"
     });
-    assert!(cluster(&nats, &["new-epochs"]).contains("anew"));
+    assert!(cluster(&nats, &["new-epochs"]).contains("a new epoch"));
     ann.told(r#""event":"reset","room":"ops""#);
     let epoch = |joined: &str| joined.split(r#""id":""#).nth(1).unwrap().split('-').next().unwrap().to_owned();
     let mut bob = Person::of(&two);
