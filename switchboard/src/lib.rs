@@ -116,7 +116,7 @@ pub use hub::building::HubBuilder;
 pub use hub::counts::{ClassMetrics, HubMetrics};
 pub use hub::door::{Page, Published, RoomList};
 pub use hub::encoding::{Encoding, PlainEvents};
-pub use hub::listing::{NamedAfter, NamedConnection, RoomInfo};
+pub use hub::listing::{MemberAfter, NamedAfter, NamedConnection, RoomInfo};
 pub use hub::membership::{Join, JoinError, Membership, PublishError};
 pub use hub::publication::Publication;
 pub use hub::room::{Overflow, PresenceNotices, Room, RoomClass, RoomOptions};

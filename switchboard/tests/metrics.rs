@@ -207,6 +207,12 @@ async fn who_does_not_read_is_seen_with_what_waits_and_since_when() {
     let rooms = node.hub.room_infos(None, 10);
     let told: Vec<_> = rooms.iter().map(|room| (room.name.as_str(), room.members, room.last.seq)).collect();
     assert_eq!(told, [("lobby", 1, 400), ("other", 1, 0)]);
+    let mut after = switchboard::MemberAfter::default();
+    let mut next = |room: &str| {
+        let some = node.hub.named_in(&room.parse().unwrap(), &mut after, 1);
+        some.into_iter().map(|named| named.id).collect::<Vec<_>>()
+    };
+    assert_eq!((next("nowhere"), next("other"), next("other")), (vec![], vec![quiet_info.id], vec![]));
     drop((slow, quiet));
 }
 

@@ -17,6 +17,9 @@ FILTER is one of
   listener=URL       as `status` shows it
   address=NETWORK    as in 10.0.0.0/8
   name=GLOB          as in 'boiler-*'
+  room=ROOM          members of this room
+  source=SOURCE      as they are known by: token, jwt.NAME, callout,
+                     certificate, unix, as or auth=off
   limit=N            at most 1000 (100)
   after=ID           those that came after this one";
 

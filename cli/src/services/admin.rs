@@ -173,7 +173,7 @@ impl Admin {
             Wanted::Events(page, false) => object(&self.events(&page)),
             Wanted::Server => object(&figures::server(&self.running, &self.handle)),
             Wanted::Upstreams => object(&figures::upstreams(&self.running)),
-            Wanted::Connections(page) => text(answer::head(OBJECT), self.connections(page).await),
+            Wanted::Connections(page) => text(answer::head(OBJECT), self.connections(page).await?),
             Wanted::Connection(id) => object(&self.one_connection(id).await?),
             Wanted::Closed(page) => text(answer::head(OBJECT), self.closed(&page).await),
             Wanted::Rooms(page) => text(answer::head(OBJECT), self.rooms(page).await),

@@ -5,7 +5,7 @@
 use crate::http::{Client, request};
 use crate::process::{Place, Program, ask as say, installed, ran, run, until};
 use crate::tokens::made;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -276,10 +276,18 @@ fn connections_rooms_and_those_who_have_left_are_listed_and_can_be_closed() {
     assert_eq!(read("/connections?name=al*")["connections"][0]["id"], listed[0]["id"]);
     assert_eq!(read("/names/alice")["id"], listed[0]["id"]);
     assert_eq!(read("/connections?address=192.0.2.0/24")["connections"].as_array().map(Vec::len), Some(0));
+    let of_room = |room: &str| at(&place, "GET", &format!("/connections?room={room}"), &[], "");
+    let of_ops = object(of_room("ops"));
+    assert_eq!(of_ops["connections"].as_array().map(Vec::len), Some(1), "{of_ops}");
+    assert_eq!(of_ops["connections"][0]["id"], listed[0]["id"]);
+    assert_eq!(object(of_room("ops&name=b*"))["connections"], json!([]));
+    assert_eq!(of_room("nowhere").0, 404);
     let first = read("/connections?limit=1&transport=tcp");
     let first = &first["connections"][0]["id"];
     assert_ne!(read(&format!("/connections?limit=1&transport=tcp&after={first}"))["connections"][0]["id"], *first);
-    for wrong in ["sort=size", "after=1&sort=out", "address=x", "limit=0", "limit=1001", "name=%5B", "nope=1"] {
+    for wrong in
+        ["sort=size", "after=1&sort=out", "address=x", "limit=0", "limit=1001", "name=%5B", "room=a%20b", "nope=1"]
+    {
         assert_eq!(at(&place, "GET", &format!("/connections?{wrong}"), &[], "").0, 400, "{wrong}");
     }
 

@@ -130,6 +130,9 @@ fn a_token_is_revoked_as_lists_call_it_and_comes_back_when_the_time_is_over() {
     let alice = served.known(&served.tokens[0], "alice");
     let who: serde_json::Value = serde_json::from_str(&served.done(&["who", "alice", "--json"])).expect("it is JSON");
     assert_eq!((&who["source"], &who["user"]), (&"token".into(), &"alice".into()), "{who}");
+    let by_source =
+        |source| operating::admin(&served.socket, &["connections", &format!("source={source}")]).output.join("\n");
+    assert!(by_source("token").contains("alice") && !by_source("callout").contains("alice"));
     let token = who["token"].as_str().expect("it has shown one");
     served.done(&["revoke", "--token", token]);
     revoked(alice);

@@ -3,6 +3,7 @@
 use super::Hub;
 use super::names::Reached;
 use super::policy::Principal;
+use super::posting::MembershipId;
 use super::room::RoomClass;
 use super::session::SessionInner;
 use crate::link::ConnectionId;
@@ -46,6 +47,10 @@ pub struct NamedConnection {
 #[derive(Debug, Default)]
 pub struct NamedAfter(Reached);
 
+/// Where the next page of a room's connections with names begins.
+#[derive(Debug, Default)]
+pub struct MemberAfter(Option<MembershipId>);
+
 impl Hub {
     /// At most `limit` rooms after `after`, by name, whatever the policy says.
     pub fn room_infos(&self, after: Option<&RoomName>, limit: usize) -> Vec<RoomInfo> {
@@ -65,21 +70,30 @@ impl Hub {
 
     /// The next `limit` connections with names at most; none once all were listed.
     pub fn named(&self, after: &mut NamedAfter, limit: usize) -> Vec<NamedConnection> {
-        loop {
-            let sessions = self.0.names.lock().some(&mut after.0, limit);
-            if sessions.is_empty() {
-                return Vec::new();
-            }
-            let named: Vec<_> = sessions.iter().filter_map(|session| session.named()).collect();
-            if !named.is_empty() {
-                return named;
-            }
-        }
+        connections(|| self.0.names.lock().some(&mut after.0, limit))
+    }
+
+    /// The next `limit` connections with names at most that are in a room, in the order in which they joined, whatever the policy
+    /// says; none once all were listed, or if there is no such room.
+    pub fn named_in(&self, room: &RoomName, after: &mut MemberAfter, limit: usize) -> Vec<NamedConnection> {
+        let Some(room) = self.0.rooms.lock().get(room).cloned() else { return Vec::new() };
+        connections(|| room.sessions_behind(&mut after.0, limit))
     }
 
     /// The connection with that name, if there is one.
     pub fn connection(&self, name: &UserName) -> Option<NamedConnection> {
         self.0.called(name)?.named()
+    }
+}
+
+/// Those of the next sessions that have a connection; none once there are no more.
+fn connections(mut next: impl FnMut() -> Vec<Arc<SessionInner>>) -> Vec<NamedConnection> {
+    loop {
+        let sessions = next();
+        let named: Vec<_> = sessions.iter().filter_map(|session| session.named()).collect();
+        if sessions.is_empty() || !named.is_empty() {
+            return named;
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::policy::Principal;
 use switchboard::{
-    ClosedInfo, ConnectionId, ConnectionInfo, Glob, NamedAfter, NamedConnection, RoomInfo, RoomName, UserName,
+    ClosedInfo, ConnectionId, ConnectionInfo, Glob, MemberAfter, NamedAfter, NamedConnection, RoomInfo, RoomName,
+    UserName,
 };
 
 /// Copied in one step: below a millisecond.
@@ -82,9 +83,11 @@ impl<T> Eq for Ranked<T> {}
 
 impl Admin {
     /// A page of connections; those that come first in its order, if it has one.
-    pub(super) async fn connections(&self, page: ConnectionPage) -> String {
-        let named = match &page.name {
-            Some(glob) => Some(self.names(|named| glob.matches(named.name.as_str(), None)).await),
+    pub(super) async fn connections(&self, page: ConnectionPage) -> Result<String, Failure> {
+        let takes = |named: &NamedConnection| page.takes_named(named);
+        let named = match &page.room {
+            Some(room) => Some(self.members(room, takes).await?),
+            None if page.is_of_named() => Some(self.names(takes).await),
             None => None,
         };
         let (mut after, mut place, mut greatest) = (page.after, 0, Greatest::new(page.limit));
@@ -118,20 +121,26 @@ impl Admin {
             self.names(|named| ids.contains(&named.id)).await
         };
         let told = connections.iter().map(|info| connection(info, named.get(&info.id), &pools));
-        written("connections", told, Some(("open", self.handle.connections().len()))).await
+        Ok(written("connections", told, Some(("open", self.handle.connections().len()))).await)
     }
 
     /// Those connections that have names and that `is_one` takes.
     async fn names(&self, is_one: impl Fn(&NamedConnection) -> bool) -> HashMap<ConnectionId, NamedConnection> {
-        let (mut after, mut all) = (NamedAfter::default(), HashMap::new());
-        loop {
-            let some = self.hub.named(&mut after, TOGETHER);
-            if some.is_empty() {
-                return all;
-            }
-            all.extend(some.into_iter().filter(&is_one).map(|named| (named.id, named)));
-            tokio::task::yield_now().await;
+        let mut after = NamedAfter::default();
+        by_id(is_one, || self.hub.named(&mut after, TOGETHER)).await
+    }
+
+    /// Those of them that are in a room.
+    async fn members(
+        &self,
+        room: &RoomName,
+        is_one: impl Fn(&NamedConnection) -> bool,
+    ) -> Result<HashMap<ConnectionId, NamedConnection>, Failure> {
+        if self.hub.room_info(room).is_none() {
+            return Err(no_room(room));
         }
+        let mut after = MemberAfter::default();
+        Ok(by_id(is_one, || self.hub.named_in(room, &mut after, TOGETHER)).await)
     }
 
     pub(super) async fn one_connection(&self, id: ConnectionId) -> Result<Value, Failure> {
@@ -198,6 +207,22 @@ impl Admin {
         told["settings"] = json!(settings.rooms.section(name).map(called));
         told["rights"] = sections.map(|section| called(&section.rooms)).collect();
         Ok(told)
+    }
+}
+
+/// Of all that `next` gives, a few at a time, those that `is_one` takes.
+async fn by_id(
+    is_one: impl Fn(&NamedConnection) -> bool,
+    mut next: impl FnMut() -> Vec<NamedConnection>,
+) -> HashMap<ConnectionId, NamedConnection> {
+    let mut all = HashMap::new();
+    loop {
+        let some = next();
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some.into_iter().filter(&is_one).map(|named| (named.id, named)));
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which entries of a list are wanted, and in what order: parsed once, from the parameters of a request.
 
 use crate::policy::audit::Recorded;
+use crate::policy::proof::Proof;
 use crate::web::query::{Query, number, one_of, parsed};
 use switchboard::grammar::{ErrorCode, Failure};
 use switchboard::{
-    CloseReason, ClosedInfo, ConnectionId, ConnectionInfo, Glob, IpNetwork, IpNetworkError, PeerAddr, RoomName,
+    CloseReason, ClosedInfo, ConnectionId, ConnectionInfo, Glob, IpNetwork, IpNetworkError, NamedConnection, PeerAddr,
+    RoomName,
 };
 
 /// What comes first in a list of connections.
@@ -25,7 +27,9 @@ pub(super) struct ConnectionPage {
     pub(super) transport: Option<String>,
     pub(super) listener: Option<String>,
     pub(super) network: Option<IpNetwork>,
-    pub(super) name: Option<Glob>,
+    pub(super) room: Option<RoomName>,
+    name: Option<Glob>,
+    source: Option<String>,
     pub(super) after: Option<ConnectionId>,
     pub(super) limit: usize,
 }
@@ -113,10 +117,23 @@ impl ConnectionPage {
             transport: query.take("transport", |text| Ok(text.to_owned()))?,
             listener: query.take("listener", |text| Ok(text.to_owned()))?,
             network: query.take("address", network)?,
+            room: query.take("room", parsed)?,
             name: query.take("name", parsed_glob)?,
+            source: query.take("source", |text| Ok(text.to_owned()))?,
             after,
             limit: query.page()?,
         })
+    }
+
+    /// Whether it asks for what only those have who have a name.
+    pub(super) fn is_of_named(&self) -> bool {
+        self.room.is_some() || self.name.is_some() || self.source.is_some()
+    }
+
+    pub(super) fn takes_named(&self, named: &NamedConnection) -> bool {
+        let source = || named.principal.as_deref().and_then(Proof::of).map(Proof::source);
+        self.name.as_ref().is_none_or(|glob| glob.matches(named.name.as_str(), None))
+            && self.source.as_ref().is_none_or(|wanted| source().as_ref() == Some(wanted))
     }
 
     pub(super) fn takes(&self, info: &ConnectionInfo) -> bool {

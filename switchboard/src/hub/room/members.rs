@@ -264,6 +264,22 @@ impl RoomInner {
         let state = self.state.lock();
         state.named.values_past(skip).take(limit).map(|session| session.name()).collect()
     }
+
+    /// The next `limit` of them at most, behind the one that `after` is left at.
+    pub(in super::super) fn sessions_behind(
+        &self,
+        after: &mut Option<MembershipId>,
+        limit: usize,
+    ) -> Vec<Arc<SessionInner>> {
+        let state = self.state.lock();
+        let behind = state.named.entries_behind(*after).take(limit);
+        let mut sessions = Vec::new();
+        for (id, session) in behind {
+            *after = Some(id);
+            sessions.push(Arc::clone(session));
+        }
+        sessions
+    }
 }
 
 impl RoomState {

@@ -28,7 +28,7 @@ export const LISTS = {
         columns: [column('name', 'Name', 0), column('peer', 'Peer', 1), column('transport', 'Via', 2), column('outbox_bytes', 'Outbox', 0),
             column('blocked_seconds', 'Blocked', 0), column('lost', 'Lost', 1), column('quiet_seconds', 'Quiet', 1),
             column('age_seconds', 'Age', 1), column('bytes_in', 'In', 2), column('bytes_out', 'Out', 2), column('rooms', 'Rooms', 2)],
-        rule: 'Words to look for, or name=boiler-*, address=10.0.0.0/8, transport=ws, listener=URL.',
+        rule: 'Words to look for, or name=boiler-*, address=10.0.0.0/8, room=lobby, source=token, transport=ws, listener=URL.',
         act: {
             name: 'Close this connection…',
             title: 'Close this connection?',
