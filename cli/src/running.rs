@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use switchboard::cluster::Cluster;
 use switchboard::log::replica::ReplicatedLog;
-use switchboard::log::{LogError, NatsEngine, RoomLog, SqliteLog};
+use switchboard::log::{LogError, NatsEngine, NatsProfile, RoomLog, SqliteLog};
 use switchboard::{Certificates, Limits};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -77,6 +77,11 @@ impl KeptIn {
             Self::Data(log) => Some(log),
             Self::Cluster { .. } => None,
         }
+    }
+
+    /// Whether what it keeps is there again after a restart of it.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.cluster().is_none_or(|engine| engine.profile() != NatsProfile::Memory)
     }
 
     pub(crate) fn cluster(&self) -> Option<&NatsEngine> {

@@ -50,7 +50,8 @@ pub(super) fn parse(typed: &str, ca: Option<&Path>) -> Result<Parsed, Vec<String
     match scheme {
         "https" => https(typed, ca),
         "http" => http(typed).map_err(|fault| vec![fault]).and_then(only_tls),
-        "unix" => unix(rest).map_err(|fault| vec![fault]).and_then(only_tls),
+        // The second is how `serve` and lists of listeners call it.
+        "unix" | "http+unix" => unix(rest).map_err(|fault| vec![fault]).and_then(only_tls),
         _ => Err(one(NO_URL)),
     }
 }

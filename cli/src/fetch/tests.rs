@@ -248,7 +248,13 @@ fn what_is_no_place_to_ask_is_said_in_a_sentence() {
         let said = fault(typed);
         assert!(said.contains(says), "{typed}: {said}");
     }
-    for typed in ["http://127.0.0.1:1", "http://LOCALHOST", "http://[::1]:1/x?y=z", "unix:///run/a.sock"] {
+    for typed in [
+        "http://127.0.0.1:1",
+        "http://LOCALHOST",
+        "http://[::1]:1/x?y=z",
+        "unix:///run/a.sock",
+        "http+unix:///run/a.sock",
+    ] {
         assert_eq!(Remote::new(typed, None).unwrap().to_string(), typed);
         assert!(Remote::new(typed, Some(ca)).unwrap_err().join("").contains("ca is for https://"), "{typed}");
     }

@@ -4,6 +4,7 @@
 
 mod event;
 mod recent;
+mod repeats;
 
 pub(crate) use recent::Recorded;
 
@@ -16,6 +17,7 @@ use crate::web::access;
 use event::AuditEvent;
 use parking_lot::{Mutex, RwLock};
 use recent::Recent;
+use repeats::Repeats;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +41,7 @@ pub(crate) struct Audit {
     /// The number of the next event: a gap in them is one in the file.
     next: AtomicU64,
     authenticated: Mutex<Withheld>,
+    repeats: Mutex<Repeats>,
     refused: Mutex<Withheld>,
     denied: Mutex<Withheld>,
     expired: Mutex<Withheld>,
@@ -137,12 +140,13 @@ impl Withheld {
 
 impl Default for Audit {
     fn default() -> Self {
-        let (next, authenticated, refused, denied, expired, banned, unanswered, file, recent, tally) =
-            Default::default();
+        let (next, authenticated, repeats, refused, denied, expired) = Default::default();
+        let (banned, unanswered, file, recent, tally) = Default::default();
         Self {
             started: Instant::now(),
             next,
             authenticated,
+            repeats,
             refused,
             denied,
             expired,
@@ -211,9 +215,13 @@ impl Audit {
         }
     }
 
-    /// A token was taken: a connection's, or a request's, of which there may be many.
+    /// A token was taken: a connection's, or a request's, of which there may be many, so that those of one are told of once a minute.
     pub(crate) fn authenticated(&self, principal: &Principal, claimant: &Claimant) {
         self.tally.authenticated(principal);
+        if self.repeats.lock().has(principal, claimant, self.started.elapsed()) {
+            self.authenticated.lock().count += 1;
+            return;
+        }
         let event = || AuditEvent::of("authenticated", principal, &claimant.address).from(claimant);
         self.tell_some(&self.authenticated, event);
     }
@@ -294,7 +302,8 @@ impl Audit {
 
     /// The file was read again, and is in force: `changed` says what is other in it.
     pub(crate) fn reloaded(&self, changed: &str) {
-        self.tell(AuditEvent { event: "reloaded", reason: Some(changed), ..AuditEvent::default() });
+        let reason = Some(if changed.is_empty() { "nothing changed" } else { changed });
+        self.tell(AuditEvent { event: "reloaded", reason, ..AuditEvent::default() });
     }
 
     /// The file was read again, and is not in force.

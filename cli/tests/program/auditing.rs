@@ -92,6 +92,7 @@ fn an_audit_has_a_file_of_its_own_that_is_opened_again_at_a_reload() {
     std::fs::rename(path, &old as &Path).expect("it can be moved");
     served.reload("the file was reloaded: nothing changed");
     until(|| served.events() == ["reloaded"]);
+    assert_eq!(served.told()[0]["reason"], "nothing changed");
     let text = std::fs::read_to_string(&served.file as &Path).expect("it is there");
     std::fs::write(&served.file as &Path, format!("wrokers = 1\n{text}")).expect("it is written");
     served.reload("the file was not reloaded");

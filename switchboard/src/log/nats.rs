@@ -201,6 +201,11 @@ pub struct NatsEngine {
 }
 
 impl NatsEngine {
+    /// What its stream survives.
+    pub fn profile(&self) -> NatsProfile {
+        self.shared.options.profile
+    }
+
     /// Connects, and makes the stream, or looks at what is there. Waits at most 15 seconds.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::families::shown;
 use super::figures::seconds_of;
 use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
 use crate::policy::proof::Proof;
+use crate::running::KeptIn;
 use crate::services::proxy::{Paired, Pool};
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
@@ -202,7 +203,7 @@ impl Admin {
         let called = |glob: &Glob| format!("rooms.\"{glob}\"");
         let classes = self.running.classes();
         let mut told = room(&info);
-        told["durable"] = json!(info.is_durable);
+        told["durable"] = json!(info.is_durable && self.running.kept().is_none_or(KeptIn::is_lasting));
         told["class"] = json!(info.class.and_then(|class| classes.get(class.number())));
         told["settings"] = json!(settings.rooms.section(name).map(called));
         told["rights"] = sections.map(|section| called(&section.rooms)).collect();
