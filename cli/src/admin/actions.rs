@@ -23,6 +23,18 @@ FILTER is one of
   limit=N            at most 1000 (100)
   after=ID           those that came after this one";
 
+const UPSTREAM_COLUMNS: &str = "\
+STATE is one of
+  in                 gets connections
+  failing            would be taken out, but is the last one of its proxy
+  out                taken out for a while, after failures to connect
+  down               taken out until it passes its check
+
+OPEN and LIMIT     connections now, and at most; WAITING of all clients
+CONNECTIONS        those that were made so far; FAILURES those that were not
+CHECKS             checks that it passed, and CHECKS FAILED those it did not
+BYTES TO, FROM     what was passed on to it, and what came back";
+
 const CLOSED_FILTERS: &str = "\
 FILTER is one of
   reason=REASON      as in slow-consumer
@@ -74,6 +86,7 @@ pub(super) enum Action {
         filters: Vec<ListFilter>,
     },
     /// List the upstreams of proxies: which are taken out, what they have, and what failed
+    #[command(after_long_help = UPSTREAM_COLUMNS)]
     Upstreams,
     /// List rooms
     #[command(after_long_help = ROOM_FILTERS)]
@@ -137,7 +150,7 @@ pub(super) enum Action {
         #[arg(long, value_name = "ROOM", value_parser = parse_room)]
         room: RoomName,
     },
-    /// Show one room: its members and its history, what the file says of it, and whether it is kept on disk
+    /// Show one room: its members and its history, what the file says of it, and whether its messages survive a restart
     Room {
         /// Which
         #[arg(value_parser = parse_room)]

@@ -88,10 +88,10 @@ pub(super) const UPSTREAMS: Listing = Listing {
         ("WAITING", "waiting"),
         ("CONNECTIONS", "connections"),
         ("FAILURES", "failures"),
-        ("PASSED", "checks_passed"),
-        ("FAILED", "checks_failed"),
-        ("TO", "bytes_to"),
-        ("FROM", "bytes_from"),
+        ("CHECKS", "checks_passed"),
+        ("CHECKS FAILED", "checks_failed"),
+        ("BYTES TO", "bytes_to"),
+        ("BYTES FROM", "bytes_from"),
     ],
 };
 
@@ -198,12 +198,22 @@ pub(super) fn event(event: &Value) -> String {
     fields.map(|field| value("", field)).collect::<Vec<_>>().join("  ") + "\n"
 }
 
-/// Each field on a line, but for lists of objects.
+/// Each field on a line, but for lists of objects; of an object that holds others, each of its own below it.
 pub(crate) fn fields(body: &Value) -> String {
+    indented(body, "")
+}
+
+/// An answer is three objects deep at most.
+fn indented(body: &Value, margin: &str) -> String {
     let fields = body.as_object().into_iter().flatten();
     fields.filter(|(_, field)| !is_table(field)).fold(String::new(), |mut text, (key, field)| {
+        let name = name(key);
         // Writing to memory does not fail.
-        let _ = writeln!(text, "{}: {}", name(key), value(key, field));
+        let _ = if field.as_object().is_some_and(|fields| fields.values().any(Value::is_object)) {
+            write!(text, "{margin}{name}:\n{}", indented(field, &format!("{margin}  ")))
+        } else {
+            writeln!(text, "{margin}{name}: {}", value(key, field))
+        };
         text
     })
 }
@@ -232,21 +242,22 @@ pub(crate) fn value(key: &str, field: &Value) -> String {
         Value::String(text) => Escaped(text.as_bytes()).to_string(),
         Value::Array(list) if list.is_empty() => "-".to_owned(),
         Value::Array(list) => list.iter().map(|field| value("", field)).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) if fields.is_empty() => "-".to_owned(),
         Value::Object(fields) => object(fields),
     }
 }
 
 /// How much of a limit is used, or each field behind its name.
 fn object(fields: &Map<String, Value>) -> String {
+    let shown = |key: &str, number: &Value| match number.as_u64().filter(|_| key.starts_with("bytes")) {
+        Some(bytes) => size(bytes),
+        None => value(key, number),
+    };
     let used = fields.iter().find(|(key, _)| *key != "limit");
     if let (2, Some(limit), Some((key, used))) = (fields.len(), fields.get("limit"), used) {
-        let shown = |number: &Value| match number.as_u64().filter(|_| key == "bytes") {
-            Some(bytes) => size(bytes),
-            None => value(key, number),
-        };
-        return format!("{} of {}", shown(used), shown(limit));
+        return format!("{} of {}", shown(key, used), shown(key, limit));
     }
-    let fields = fields.iter().map(|(key, field)| format!("{} {}", name(key), value(key, field)));
+    let fields = fields.iter().map(|(key, field)| format!("{} {}", name(key), shown(key, field)));
     fields.collect::<Vec<_>>().join(", ")
 }
 
@@ -334,6 +345,24 @@ mod tests {
         }
         assert!(text.contains("last reload taken no") && text.contains("reloads 2"), "{text}");
         assert_eq!(value("blocked_seconds", &json!(-1e300)), "0s");
+    }
+
+    #[test]
+    fn what_holds_objects_is_told_on_lines_below_its_name() {
+        let body = json!({
+            "connections": { "open": 2, "limit": 9, "closed": { "idle": 3 } }, "history": { "bytes": 2048, "messages": 1 },
+            "transports": { "tcp": { "bytes_in": 3, "frames_in": 1 }, "ws": { "bytes_in": 4, "frames_in": 1 } }, "none": {},
+        });
+        let mut lines: Vec<_> =
+            "connections:\n  closed: idle 3\n  limit: 9\n  open: 2\nhistory: bytes 2.0 KiB, messages 1\nnone: -\n\
+            transports:\n  tcp: bytes in 3 B, frames in 1\n  ws: bytes in 4 B, frames in 1\n"
+                .lines()
+                .collect();
+        let text = fields(&body);
+        let mut told: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, lines);
     }
 
     #[test]

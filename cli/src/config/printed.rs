@@ -2,6 +2,7 @@
 
 use super::show::{self, ShownTable};
 use super::{Config, IN_LOG, SetBy, keys, quoted, show_path, show_per_address};
+use crate::admin::shown;
 use switchboard_load::typed::{show_duration, show_size, show_timeout};
 
 impl Config {
@@ -82,7 +83,7 @@ impl Config {
         let here = |name: &str| match name {
             "workers" => self.workers.value.here(|number| number.to_string()),
             "max-connections" => self.connections.value.here(|number| number.to_string()),
-            "max-memory" => self.memory_bytes.value.here(show_size),
+            "max-memory" => self.memory_bytes.value.here(|bytes| shown::size(bytes as u64)),
             _ => String::new(),
         };
         let lines = assignments.iter().zip(&lines);

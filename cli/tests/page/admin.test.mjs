@@ -49,7 +49,7 @@ test('an axis ends at a round number', () => {
 });
 
 test('numbers are told with their units', () => {
-    assert.deepEqual([0, 1023, 1024, 1_572_864].map(size), ['0 B', '1023 B', '1.0 KiB', '1.5 MiB']);
+    assert.deepEqual([0, 1023, 1024, 1_572_864, 2_096_128].map(size), ['0 B', '1023 B', '1.0 KiB', '1.5 MiB', '1.9 MiB']);
     assert.deepEqual([5.9, 61, 3661, 90_061].map(time), ['5s', '1m 1s', '1h 1m', '1d 1h']);
     assert.deepEqual([told('bytes_in', 2048), told('age_seconds', 61), told('id', 12345), told('lost', 12345), told('name', null)],
         ['2.0 KiB', '1m 1s', '12345', '12,345', '–']);

@@ -64,7 +64,7 @@ fn once_as_json_it_says_what_the_interface_says() {
     }
     assert!(told["closed"]["closed"].is_array(), "{told}");
     let text = run(&["top", &format!("unix://{socket}"), "--once"]).output.join("\n");
-    assert!(text.contains("connections: ") && text.contains("alice") && text.contains("OUTBOX"), "{text}");
+    assert!(text.contains("connections:\n  accepted: ") && text.contains("alice") && text.contains("OUTBOX"), "{text}");
     program.stop();
 }
 

@@ -63,7 +63,7 @@ function take(stats) {
         ['Members', count(stats.rooms.memberships), false],
         ['Messages lost', count(stats.deliveries_lost), (rate.lost ?? 0) > 0],
         ['Memory', `${size(stats.memory.bytes)} of ${size(stats.memory.limit)}`, near(stats.memory.bytes, stats.memory.limit)],
-        ['History', `${count(stats.history.messages)}, ${size(stats.history.bytes)}`, false],
+        ['Messages kept', `${count(stats.history.messages)} (${size(stats.history.bytes)})`, false],
         ['Late ticks', count(stats.workers.reduce((/** @type {number} */ sum, /** @type {Row} */ worker) => sum + worker.late_ticks, 0)), false],
     ]);
 }

@@ -2,11 +2,11 @@
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
-/** @param {number} bytes */
+/** As the program shows it: no more than there are. @param {number} bytes */
 export function size(bytes) {
     let at = 0;
     for (; bytes >= 1024 && at + 1 < UNITS.length; at += 1) bytes /= 1024;
-    return `${at === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${UNITS[at]}`;
+    return `${at === 0 ? Math.round(bytes) : (Math.floor(bytes * 10) / 10).toFixed(1)} ${UNITS[at]}`;
 }
 
 /** Its two largest units: `3d 4h`. @param {number} seconds */
