@@ -6,7 +6,7 @@ pub mod replica;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub(crate) use crate::hub::log::{BESIDE, answered};
+pub(crate) use crate::hub::log::BESIDE;
 pub use crate::hub::log::{
     Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedMessage, SharedRoom, StoredRoom, Submission,
 };

@@ -4,7 +4,7 @@ use super::asked::{Answers, OnOutcome, Outcome};
 use super::shared::Shared;
 use super::wire::Received;
 use super::{NatsEngine, api, stream, subjects};
-use crate::log::answered;
+use crate::hub::log::answered;
 use crate::log::replica::{
     AppendError, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored,
 };
