@@ -298,7 +298,8 @@ impl Choice {
                     Ok(value) if chosen.is_none() => chosen = Some(Setting { value, set_by: set_by.clone() }),
                     Ok(_) => {}
                     Err(fault) => {
-                        let key = if matches!(set_by, SetBy::File(_)) { format!("{name} = ") } else { String::new() };
+                        let in_file = || keys::named(name).map(|key| format!("{} = ", key.path()));
+                        let key = matches!(set_by, SetBy::File(_)).then(in_file).flatten().unwrap_or_default();
                         let wrong = format!("{key}`{}` is {fault}", text.typed.escape_debug());
                         self.faults.push(Fault { at: text.at, ..Fault::new(set_by.clone(), wrong) });
                     }

@@ -173,7 +173,8 @@ impl Listing {
 fn settings(body: &Value) -> String {
     let settings = body["from"].as_object().into_iter().flatten();
     settings.fold(String::new(), |mut text, (key, from)| {
-        let (shown, changed_by) = (&body["settings"][key], &body["changed_by"][key]);
+        let shown = key.split('.').fold(&body["settings"], |settings, part| &settings[part]);
+        let changed_by = &body["changed_by"][key];
         // Writing to memory does not fail.
         let _ = writeln!(
             text,

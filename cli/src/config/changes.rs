@@ -1,6 +1,6 @@
 //! What another reading of the file changes: by a reload, or only by a restart.
 
-use super::keys::{Live, Table};
+use super::keys::{self, Live, Table};
 use super::show::{ShownTable, tables};
 use super::{Bans, Config, Rooms};
 use crate::endpoint::Endpoint;
@@ -86,9 +86,9 @@ impl InForce {
     /// What is other in `next`.
     pub(crate) fn changes(&self, next: &Self) -> Changes {
         let mut changes = Changes::default();
-        for key in Table::Top.keys().filter(|key| key.name != "listen") {
-            if self.setting(key.name) != next.setting(key.name) {
-                changes.note(key.live, key.name.to_owned());
+        for key in keys::settings().filter(|key| key.name != "listen") {
+            if self.setting(key.setting) != next.setting(key.setting) {
+                changes.note(key.live, key.path());
             }
         }
         // A hub has a policy from the start, or everybody may do everything in its rooms.

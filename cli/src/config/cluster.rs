@@ -1,13 +1,12 @@
 //! Which other nodes rooms are shared with: the nats-servers that have their log, and how they are spoken to.
 
 use super::history::History;
+use super::layers::NONE;
+use super::show::list;
 use super::{Choice, Fault, SetBy, Setting, parse_path, quoted, show_path};
 use std::path::PathBuf;
 use switchboard::log::replica::ENVELOPE_PAYLOAD;
 use switchboard::log::{NatsProfile, NatsServer};
-
-/// Without servers each node has rooms of its own.
-const ALONE: &str = "off";
 
 /// The servers are tried in turn: more are a slip of the finger.
 const MOST_SERVERS: usize = 64;
@@ -28,8 +27,8 @@ impl Nodes {
         Self {
             servers: choice.one("cluster", Vec::new(), parse_servers),
             profile: choice.one("cluster-profile", NatsProfile::default(), profile),
-            credentials: choice.one("cluster-credentials", None, |text| parse_path(text, "a file", ALONE)),
-            ca: choice.one("cluster-ca", None, |text| parse_path(text, "a file", ALONE)),
+            credentials: choice.one("cluster-credentials", None, |text| parse_path(text, "a file", NONE)),
+            ca: choice.one("cluster-ca", None, |text| parse_path(text, "a file", NONE)),
         }
     }
 
@@ -49,11 +48,9 @@ impl Nodes {
 
     /// Each setting as TOML, and where it came from.
     pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 4] {
-        let servers: Vec<_> = self.servers.value.iter().map(ToString::to_string).collect();
-        let servers = if servers.is_empty() { ALONE.to_owned() } else { servers.join(",") };
-        let path = |path: &Option<PathBuf>| quoted(&show_path(path.as_deref(), ALONE));
+        let path = |path: &Option<PathBuf>| quoted(&show_path(path.as_deref(), NONE));
         [
-            ("cluster", quoted(&servers), &self.servers.set_by),
+            ("cluster", list(self.servers.value.iter().map(ToString::to_string)), &self.servers.set_by),
             ("cluster-profile", quoted(&self.profile.value.to_string()), &self.profile.set_by),
             ("cluster-credentials", path(&self.credentials.value), &self.credentials.set_by),
             ("cluster-ca", path(&self.ca.value), &self.ca.set_by),
@@ -62,7 +59,7 @@ impl Nodes {
 }
 
 fn parse_servers(text: &str) -> Result<Vec<NatsServer>, String> {
-    if text == ALONE {
+    if text == NONE {
         return Ok(Vec::new());
     }
     let servers: Result<Vec<NatsServer>, _> = text.split(',').map(|server| server.trim().parse()).collect();

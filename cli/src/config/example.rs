@@ -3,7 +3,7 @@
 use super::keys::{Key, Kind, Live, Shape, Table};
 use serde_json::{Map, Value, json};
 
-/// A file that sets nothing: each setting has its default, and every table is a comment.
+/// A file that sets nothing: each setting has its default, and every other table is a comment.
 pub(crate) fn example() -> String {
     let mut text = "\
 # Every key of switchboard's file, with its default. A flag or a variable wins over what stands here.
@@ -11,9 +11,16 @@ pub(crate) fn example() -> String {
 
 "
     .to_owned();
-    text.extend(Table::Top.keys().map(|key| format!("# {}\n{} = {}\n", comment(key), key.name, key.default)));
+    let set = |table: Table| table.keys().map(|key| format!("# {}\n{} = {}\n", comment(key), key.name, key.default));
+    text.extend(set(Table::Top));
     let tables = Table::UNDER.into_iter().filter(|table| table.keys().next().is_some());
-    text.extend(tables.flat_map(of_table));
+    let (of_settings, tables): (Vec<_>, Vec<_>) =
+        tables.partition(|table| table.keys().all(|key| !key.setting.is_empty()));
+    for table in of_settings {
+        text.extend([format!("\n# {}\n{}\n", table.form().doc, table.head())]);
+        text.extend(set(table));
+    }
+    text.extend(tables.into_iter().flat_map(of_table));
     text
 }
 

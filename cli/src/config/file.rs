@@ -1,6 +1,6 @@
 //! The file: read within bounds, and taken apart by the table of keys. What its values mean together is not known here.
 
-use super::keys::{Key, Shape, Table};
+use super::keys::{self, Key, Shape, Table};
 use super::places::Places;
 use super::values::{Reader, Value, Wrong};
 use crate::policy::rules::At;
@@ -222,6 +222,9 @@ fn unknown(table: Table, name: &str) -> String {
         // Flags, of which the file has what they stand for.
         (Table::Top, "verbose") => "; for -v write log = \"debug\"".to_owned(),
         (Table::Top, "quiet") => "; for -q write log = \"warn\"".to_owned(),
+        (Table::Top, flag) if let Some(key) = keys::named(flag) => {
+            format!("; it is `{}` of {}", key.name, key.table.head())
+        }
         _ => did_you_mean(name, known.iter().copied()),
     };
     // A key of elsewhere is more often misplaced than mistyped.

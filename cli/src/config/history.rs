@@ -1,6 +1,5 @@
 //! What is kept of rooms and where: the settings for all of them, which a `[rooms."GLOB"]` may say otherwise of its own.
 
-use super::cluster::Nodes;
 use super::{Choice, SetBy, Setting, parse_path, quoted, show_path};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,19 +49,16 @@ impl History {
         }
     }
 
-    /// Each setting as TOML, and where it came from; those of the `cluster` in their place.
-    pub(super) fn assignments<'a>(&'a self, cluster: &'a Nodes) -> Vec<(&'static str, String, &'a SetBy)> {
-        let data = [
+    /// Each setting as TOML, and where it came from.
+    pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 6] {
+        [
             ("data", quoted(&show_path(self.data.value.as_deref(), NOWHERE)), &self.data.set_by),
             ("max-data", quoted(&show_size(self.most_bytes.value)), &self.most_bytes.set_by),
-        ];
-        let of_rooms = [
             ("durable", quoted(if self.durable.value { "on" } else { "off" }), &self.durable.set_by),
             ("history-messages", self.messages.value.to_string(), &self.messages.set_by),
             ("history-bytes", quoted(&show_size(self.bytes.value)), &self.bytes.set_by),
             ("history-age", quoted(&show_timeout(self.age.value)), &self.age.set_by),
-        ];
-        data.into_iter().chain(cluster.assignments()).chain(of_rooms).collect()
+        ]
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod ban;
 mod callout;
+mod cluster;
 mod jwt;
 mod listener;
 mod rights;
@@ -19,6 +20,8 @@ use std::fmt;
 pub(super) struct Key {
     pub(super) table: Table,
     pub(super) name: &'static str,
+    /// What flags and variables call it; empty: only a file can set it.
+    pub(super) setting: &'static str,
     pub(super) kind: Kind,
     /// As TOML; empty: nothing, and what that means is in `doc`.
     pub(super) default: &'static str,
@@ -34,6 +37,7 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Top,
+    Cluster,
     Listener,
     Token,
     Group,
@@ -135,13 +139,22 @@ const AUTO_OFF: &[&str] = &["auto", "off"];
 const OFF: &[&str] = &["off"];
 
 const fn key(table: Table, name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { table, name, kind, default, sample: "", doc, live: Live::Restart, secret: false }
+    Key { table, name, setting: "", kind, default, sample: "", doc, live: Live::Restart, secret: false }
 }
 
 impl Key {
     /// Whether its value is what would be typed as a flag, or as an option of a URL.
     pub(super) fn is_typed(&self) -> bool {
-        matches!(self.table, Table::Top | Table::Listener | Table::Upstreams)
+        matches!(self.table, Table::Top | Table::Cluster | Table::Listener | Table::Upstreams)
+    }
+
+    /// Where it is in the file, on one line.
+    pub(super) fn path(&self) -> String {
+        if self.table == Table::Top { self.name.to_owned() } else { format!("{}.{}", self.table.name(), self.name) }
+    }
+
+    const fn set_by(self, setting: &'static str) -> Self {
+        Self { setting, ..self }
     }
 
     const fn live(self) -> Self {
@@ -164,9 +177,18 @@ impl Key {
 
 /// All of them, in the order in which they are shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [server::KEYS, listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS, upstreams::KEYS]
-        .into_iter()
-        .flatten()
+    let of_tables = [listener::KEYS, rights::KEYS, rooms::KEYS, jwt::KEYS, callout::KEYS, ban::KEYS, upstreams::KEYS];
+    settings().chain(of_tables.into_iter().flatten())
+}
+
+/// Those that flags and variables can set too, or that are at the top.
+pub(super) fn settings() -> impl Iterator<Item = &'static Key> + Clone {
+    [server::KEYS, cluster::KEYS].into_iter().flatten()
+}
+
+/// The one that flags and variables call so.
+pub(super) fn named(setting: &str) -> Option<&'static Key> {
+    settings().find(|key| key.setting == setting)
 }
 
 /// `[names."GLOB"]`.
@@ -181,7 +203,8 @@ static NAMES: Form = Form {
 
 impl Table {
     /// All but the top, which stand under a key of it.
-    pub(super) const UNDER: [Self; 10] = [
+    pub(super) const UNDER: [Self; 11] = [
+        Self::Cluster,
         Self::Listener,
         Self::Token,
         Self::Group,
@@ -262,6 +285,7 @@ impl Table {
                 doc: "An issuer whose JSON Web Tokens are taken (docs/jwt.md).",
             },
             Self::Name => &NAMES,
+            Self::Cluster => &cluster::FORM,
             Self::Ban => &ban::FORM,
             Self::Upstreams => &upstreams::FORM,
             Self::Callout => &Form {

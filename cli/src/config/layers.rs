@@ -1,7 +1,7 @@
 //! Where settings come from: flags, the environment, a TOML file. Texts with their origins; what they mean is not known here.
 
 use super::file::{self, Block, Content, Entry};
-use super::keys::{Key, Kind, Table};
+use super::keys::{self, Key, Kind, Table};
 use super::upstreams::UpstreamSets;
 use super::values::Value;
 use crate::args::Settings;
@@ -12,10 +12,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use switchboard_load::typed::{Secret, nearest, percent_encoded, without_passwords};
 
-/// Every setting by the name it has in the file; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the
-/// listeners, which are arguments, and `log`, which is -q, -v and -vv.
+/// Every setting; `--NAME` is its flag and `SWITCHBOARD_NAME` its variable, but for the listeners, which are arguments, and `log`, which is
+/// -q, -v and -vv.
 fn names() -> impl Iterator<Item = &'static str> + Clone {
-    Table::Top.keys().map(|key| key.name)
+    keys::settings().map(|key| key.setting)
 }
 
 /// How variables begin that are for us.
@@ -97,6 +97,7 @@ impl fmt::Display for Fault {
 /// A setting as one origin gives it; several texts for the listeners alone.
 #[derive(Debug)]
 pub(super) struct Given {
+    /// As flags and variables call it.
     pub(super) name: &'static str,
     pub(super) texts: Vec<Text>,
     pub(super) set_by: SetBy,
@@ -281,6 +282,13 @@ impl Layers {
                 name => self.given.push(Given { name, texts, set_by: set_by.clone() }),
             }
         }
+        for entry in content.take(Table::Cluster).into_iter().flat_map(|block| block.entries) {
+            let (name, key) = (entry.key.setting, entry.key);
+            let (at, texts) = texts_of(entry);
+            // As it would be typed: what is a list there is one text.
+            let typed = if key.kind == Kind::List { listed(&texts) } else { texts.concat() };
+            self.given.push(Given { name, texts: vec![(at, typed).into()], set_by: set_by.clone() });
+        }
         let mut tables = Vec::new();
         for block in content.take(Table::Listener) {
             match endpoint(block) {
@@ -302,6 +310,14 @@ impl Layers {
         self.content = content;
     }
 }
+
+/// A list as one value, whose empty one has a word.
+fn listed(texts: &[String]) -> String {
+    if texts.is_empty() { NONE.to_owned() } else { texts.join(",") }
+}
+
+/// What stands for an empty list where it is typed.
+pub(super) const NONE: &str = "off";
 
 /// What is said of a list without listeners.
 pub(super) const NO_LISTENERS: &str = "no listeners";

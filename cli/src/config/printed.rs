@@ -1,12 +1,13 @@
 //! What is in force, printed: as a file that would set it, and as JSON, each with where it came from.
 
+use super::keys::{self, Key, Table};
 use super::show::{self, ShownTable};
-use super::{Config, IN_LOG, SetBy, keys, quoted, show_path, show_per_address};
+use super::{Config, IN_LOG, SetBy, quoted, show_path, show_per_address};
 use crate::admin::shown;
 use switchboard_load::typed::{show_duration, show_size, show_timeout};
 
 impl Config {
-    /// Each setting as TOML, and where it came from.
+    /// Each setting, as flags call it, its value as TOML, and where it came from; those of `[cluster]` come last.
     pub(super) fn assignments(&self) -> Vec<(&'static str, String, &SetBy)> {
         let endpoints = self.listen.value.iter().map(|endpoint| quoted(&endpoint.typed));
         let assignments = [
@@ -44,7 +45,7 @@ impl Config {
             ("log-format", quoted(self.log_format.value.name()), &self.log_format.set_by),
             ("state-directory", quoted(&self.state_directory.value.typed), &self.state_directory.set_by),
         ];
-        assignments.into_iter().chain(self.history.assignments(&self.cluster)).collect()
+        assignments.into_iter().chain(self.history.assignments()).chain(self.cluster.assignments()).collect()
     }
 
     /// The same as [`print`](Self::print) as one object: `settings` as in the file, and `from` where each came from.
@@ -55,11 +56,8 @@ impl Config {
     fn object(&self) -> serde_json::Value {
         // It was made by us, and is read back in tests.
         let settings = self.print().parse::<toml::Table>().map(|table| show::json(toml::Value::Table(table)));
-        let from: serde_json::Map<_, _> = self
-            .assignments()
-            .iter()
-            .map(|(name, _, set_by)| ((*name).to_owned(), set_by.to_string().into()))
-            .collect();
+        let from: serde_json::Map<_, _> =
+            self.assignments().iter().map(|(name, _, set_by)| (key(name).path(), set_by.to_string().into())).collect();
         serde_json::json!({ "settings": settings.unwrap_or_default(), "from": from })
     }
 
@@ -67,7 +65,7 @@ impl Config {
     pub(super) fn told(&self) -> serde_json::Value {
         let mut told = self.object();
         let word = |live| if live == keys::Live::Reload { "reload" } else { "restart" };
-        let changes = keys::Table::Top.keys().map(|key| (key.name.to_owned(), word(key.live).into()));
+        let changes = keys::settings().map(|key| (key.path(), word(key.live).into()));
         told["changed_by"] = serde_json::Value::Object(changes.collect());
         told
     }
@@ -75,7 +73,8 @@ impl Config {
     /// Each value and where it came from, as a file that would set them; secrets are left out.
     pub(crate) fn print(&self) -> String {
         let lines = self.assignments();
-        let assignments: Vec<_> = lines.iter().map(|(name, value, _)| format!("{name} = {value}")).collect();
+        let assignments: Vec<_> =
+            lines.iter().map(|(name, value, _)| format!("{} = {value}", key(name).name)).collect();
         // The listeners' line is often much longer than the others, which align without it.
         let width = assignments[1..].iter().map(String::len).max().unwrap_or(0);
         let file = self.file.iter();
@@ -87,10 +86,20 @@ impl Config {
             _ => String::new(),
         };
         let lines = assignments.iter().zip(&lines);
-        let lines =
-            lines.map(|(assignment, (name, _, set_by))| format!("{assignment:width$}  # {set_by}{}\n", here(name)));
+        let mut table = Table::Top;
+        let lines = lines.map(|(assignment, (name, _, set_by))| {
+            let line = format!("{assignment:width$}  # {set_by}{}\n", here(name));
+            let before = std::mem::replace(&mut table, key(name).table);
+            if before == table { line } else { format!("\n{}\n{line}", table.head()) }
+        });
         let mut tables = show::tables(&self.rules, &self.rooms);
         tables.extend(self.bans.values().map(ShownTable::of_ban));
         file.chain(lines).chain(tables.iter().map(ShownTable::print)).collect()
     }
+}
+
+/// What the table of keys says of a setting.
+fn key(setting: &str) -> &'static Key {
+    let Some(key) = keys::named(setting) else { unreachable!("each setting is a key") };
+    key
 }

@@ -192,7 +192,7 @@ fn rights(rights: Rights) -> String {
     list(rights.words().map(str::to_owned))
 }
 
-fn list(texts: impl Iterator<Item = String>) -> String {
+pub(super) fn list(texts: impl Iterator<Item = String>) -> String {
     format!("[{}]", texts.map(|text| quoted(&text)).collect::<Vec<_>>().join(", "))
 }
 

@@ -100,8 +100,11 @@ fn every_setting_can_come_from_each_origin() {
         ("history-bytes", "7KiB"),
         ("history-age", "7m"),
     ];
-    let lines = settings.map(|(name, value)| format!("{name} = \"{value}\"\n")).concat();
-    let file = File::new("each", &format!("listen = [\"echo=tcp://127.0.0.1:7\"]\n{lines}"));
+    let is_of_cluster = |name: &str| name.starts_with("cluster");
+    let line = |(name, value): &(&str, &str)| format!("{} = \"{value}\"\n", keys::named(name).expect("a key").name);
+    let (of_cluster, at_top): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| is_of_cluster(name));
+    let [at_top, of_cluster] = [at_top, of_cluster].map(|settings| settings.into_iter().map(line).collect::<String>());
+    let file = File::new("each", &format!("listen = [\"echo=tcp://127.0.0.1:7\"]\n{at_top}[cluster]\n{of_cluster}"));
     let from_file = load(file.typed(), &[]).expect("sound").print();
 
     let names = settings.map(|(name, value)| (name.to_uppercase().replace('-', "_"), value));
@@ -191,6 +194,49 @@ fn what_is_printed_as_an_object_says_the_same_and_whence_it_is() {
 }
 
 #[test]
+fn the_nodes_that_share_rooms_have_a_table() {
+    let file = |text: &str| File::new("cluster", text);
+    let of_list = file("[cluster]\nservers = [\"nats://a:1\", \"tls://b:2\"]\nprofile = \"file\"\n");
+    let config = load(of_list.typed(), &[("SWITCHBOARD_CLUSTER_CA", "7.pem")]).expect("sound");
+    let printed = config.print();
+    let (_, table) = printed.split_once("\n[cluster]\n").expect("it is behind all others");
+    let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let path = of_list.0.display();
+    let expected = [
+        format!("servers = [\"nats://a:1\", \"tls://b:2\"] # file {path}"),
+        format!("profile = \"file\" # file {path}"),
+        "credentials = \"off\" # default".to_owned(),
+        "ca = \"7.pem\" # environment SWITCHBOARD_CLUSTER_CA".to_owned(),
+    ];
+    assert_eq!(lines[..4], expected);
+    let object: serde_json::Value = serde_json::from_str(&config.print_json()).expect("it is an object");
+    assert_eq!(object["settings"]["cluster"]["servers"][1], "tls://b:2");
+    assert_eq!(object["from"]["cluster.credentials"], "default");
+    assert_eq!(config.told()["changed_by"]["cluster.servers"], "restart");
+    let other = load(file("[cluster]\nservers = \"nats://a:1,tls://b:2\"\n").typed(), &[]).expect("sound");
+    let changes = InForce::of(&config).changes(&InForce::of(&other));
+    assert_eq!((changes.live, changes.restart.join(" ")), (vec![], "cluster.profile cluster.ca".to_owned()));
+    let alone = load(file("[cluster]\nservers = []\n").typed(), &[]).expect("sound");
+    assert!(alone.cluster.servers.value.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_the_table_of_nodes_is_told_where_it_stands() {
+    let told = |text: &str| {
+        let faults = load(File::new("cluster-faults", text).typed(), &[]).expect_err("faulty");
+        let place = |fault: &String| fault.split_once(".toml:").map_or(fault.clone(), |(_, told)| told.to_owned());
+        faults.iter().map(place).collect::<Vec<_>>()
+    };
+    let wrong = told("[cluster]\nservers = [\"nats://a:1\", \"b:2\"]\nprofile = \"disk\"\nprofil = 1\n");
+    assert!(wrong[0].starts_with("4:1: unknown key `profil` of [cluster]; known: servers, profile,"), "{wrong:#?}");
+    assert!(wrong[1].starts_with("2:12: cluster.servers = `nats://a:1,b:2` is no list of nats-servers"), "{wrong:#?}");
+    assert_eq!(wrong[2], "3:11: cluster.profile = `disk` is neither memory, nor file, nor durable");
+    let at_top = told("cluster = \"nats://a:1\"\ncluster-ca = \"7.pem\"\n");
+    assert_eq!(at_top[0], "1:1: `cluster` is \"nats://a:1\"; write [cluster]");
+    assert!(at_top[1].ends_with("; it is `ca` of [cluster]"), "{at_top:#?}");
+}
+
+#[test]
 fn a_frame_that_fits_no_envelope_is_refused_beside_a_cluster() {
     let of = |cluster: &str, frame: &str| {
         let faults = load(typed(), &[("SWITCHBOARD_CLUSTER", cluster), ("SWITCHBOARD_MAX_FRAME", frame)]).err();
@@ -263,7 +309,7 @@ fn all_faults_of_all_origins_come_at_once() {
     faults.sort();
     let path = file.0.display();
     let known = "listen, workers, max-connections, max-connections-per-address, max-handshakes-per-address, max-frame, \
-                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, cluster, cluster-profile, cluster-credentials, cluster-ca, durable, history-messages, history-bytes, history-age, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban, upstreams";
+                 max-outbox, max-memory, write-timeout, grace, auth-failures, log, audit, access-log, access-log-file, log-format, state-directory, data, max-data, durable, history-messages, history-bytes, history-age, cluster, listener, tokens, groups, anonymous, rooms, jwt, callout, names, ban, upstreams";
     let mut expected = [
         "--workers: `many` is not a number from 1 to 1024, nor auto".to_owned(),
         "echo: not SERVICE=URL, as in echo=tcp://127.0.0.1:8080".to_owned(),

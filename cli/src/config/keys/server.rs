@@ -1,10 +1,9 @@
 //! Keys at the top of the file: what the whole server does.
 
 use super::{AUTO, AUTO_OFF, Key, Kind, OFF, Table, key};
-use switchboard::log::NATS_PROFILES;
 
 const fn top(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    key(Table::Top, name, kind, default, doc)
+    key(Table::Top, name, kind, default, doc).set_by(name)
 }
 
 /// In the order in which they are shown.
@@ -103,30 +102,6 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Size { or: &[] },
         "\"16GiB\"",
         "most bytes that the messages of all rooms take there; beyond it the room that has most gives up its oldest",
-    ),
-    top(
-        "cluster",
-        Kind::Text,
-        "\"off\"",
-        "nats-servers by which rooms are those of several nodes: nats://HOST:PORT or tls://HOST:PORT, several behind commas (docs/cluster.md)",
-    ),
-    top(
-        "cluster-profile",
-        Kind::Word(&NATS_PROFILES),
-        "\"memory\"",
-        "what their log of rooms survives: memory, nothing; file, a restart; durable, the loss of one of three nats-servers",
-    ),
-    top(
-        "cluster-credentials",
-        Kind::Text,
-        "\"off\"",
-        "file that shows them who this is: what nsc has made, or one line with USER:PASSWORD or a token",
-    ),
-    top(
-        "cluster-ca",
-        Kind::Text,
-        "\"off\"",
-        "PEM file of the authorities to believe them by, with which TLS is demanded; off: this machine's, for tls://",
     ),
     top(
         "durable",
