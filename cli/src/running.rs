@@ -99,6 +99,14 @@ impl KeptIn {
         }
     }
 
+    /// Rooms that wait for the log that nodes share.
+    pub(crate) fn waiting_rooms(&self) -> Option<usize> {
+        match self {
+            Self::Data(_) => None,
+            Self::Cluster { log, .. } => Some(log.waiting_rooms()),
+        }
+    }
+
     pub(crate) fn health(&self) -> Result<(), LogError> {
         match self {
             Self::Data(log) => log.health(),

@@ -143,6 +143,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     reloads.running().serves(services.collect());
     supervisor.ready();
     let handle = bound.handle();
+    keeping::introduce(&running, &shared.hub, &handle);
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,

@@ -83,11 +83,21 @@ struct Shared {
     /// Claims under way.
     claims: TaskTracker,
     serves: OnceLock<(HubHere, Handle)>,
+    account: OnceLock<NodeAccount>,
     me: Weak<Shared>,
 }
 
+/// What a node says of itself when it is asked.
+type NodeAccount = Box<dyn Fn() -> Bytes + Send + Sync>;
+
 /// And who waits for an answer, if anybody does.
 type HeardWord = (Bytes, Option<ReplyTo>);
+
+/// What a node is asked by whoever looks at the cluster, and is none itself.
+#[cfg(feature = "nats")]
+pub(crate) fn account_question() -> Bytes {
+    asking::NodeQuestion::Account.written(NodeId(0))
+}
 
 #[derive(Default)]
 struct Heard {
@@ -111,7 +121,7 @@ impl Cluster {
         let Ok(own) = getrandom::u64().map(NodeId) else { panic!("the system gives no random numbers") };
         let (changed, heard) = Default::default();
         let names = NameRecords::new(own, Arc::clone(&bus));
-        let (guests, kept, is_anew, is_ready, claims, serves) = Default::default();
+        let (guests, kept, is_anew, is_ready, claims, serves, account) = Default::default();
         let table = Mutex::new(NodeTable::new(own));
         let shared = Arc::new_cyclic(|me| Shared {
             own,
@@ -126,6 +136,7 @@ impl Cluster {
             is_ready,
             claims,
             serves,
+            account,
             me: Weak::clone(me),
         });
         shared.bus.watch(own, Arc::clone(&shared) as _);
@@ -152,6 +163,13 @@ impl Cluster {
         let tasks = [runtime.spawn(serving.run()).abort_handle(), runtime.spawn(keeping.run()).abort_handle()];
         // It was not set before.
         let _ = self.tasks.set(tasks);
+    }
+
+    /// Has `account` say what this node is, as bytes of its own choice, to whoever looks at the cluster
+    /// ([`NatsEngine::status`](crate::log::NatsEngine::status)). It takes short locks alone. Called once.
+    pub fn introduce(&self, account: impl Fn() -> Bytes + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.shared.account.set(Box::new(account));
     }
 
     /// Waits until it gives names: guests have theirs of what it has got.

@@ -12,8 +12,9 @@ pub use crate::hub::log::{
 };
 #[cfg(feature = "nats")]
 pub use nats::{
-    CredentialsError, NATS_PROFILES, NatsCredentials, NatsEngine, NatsError, NatsLogStatus, NatsMetrics, NatsOptions,
-    NatsProfile, NatsProfileError, NatsRetention, NatsServer, NatsServerError, NatsStanding, NatsStatus,
+    CredentialsError, NATS_PROFILES, NatsCredentials, NatsEngine, NatsError, NatsLogStatus, NatsMetrics, NatsNode,
+    NatsOptions, NatsProfile, NatsProfileError, NatsRetention, NatsServer, NatsServerError,
+    NatsStanding, NatsStatus,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{ImportError, Renewed, SqliteError, SqliteLog, SqliteMetrics, SqliteOptions, SqliteReport};

@@ -2,9 +2,10 @@
 //! directory cannot be relied on any more.
 
 use super::NotStarted;
+use crate::cluster::NodeAccount;
 use crate::config::{Classes, Config, Nodes};
 use crate::policy::configured::FilePolicy;
-use crate::running::KeptIn;
+use crate::running::{KeptIn, Run};
 use anyhow::anyhow;
 use std::convert::Infallible;
 use std::path::Path;
@@ -14,7 +15,7 @@ use switchboard::log::replica::{HistoryBounds, ReplicatedLog, ReplicatedOptions}
 use switchboard::log::{LogError, NatsCredentials, NatsEngine, NatsOptions, NatsRetention, SqliteLog, SqliteOptions};
 use switchboard::{Bound, Handle as ServerHandle, Hub, Server, Trust};
 use tokio::runtime::Handle;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Rooms that are looked at together, of those that are there from the start.
 const ROOMS_AT_ONCE: usize = 100;
@@ -30,6 +31,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
         let history = HistoryBounds { messages: config.rooms.most_messages(), ..ReplicatedOptions::default().history };
         let log = ReplicatedLog::new(Arc::clone(&engine) as _, ReplicatedOptions { history }, engine.runtime());
         let nodes = Arc::new(switchboard::cluster::Cluster::new(Arc::clone(&engine) as _));
+        info!(node = %nodes.id(), "joined the cluster");
         return Ok(Some(KeptIn::Cluster { engine, log: Arc::new(log), nodes }));
     }
     let Some(directory) = &config.history.data.value else { return Ok(None) };
@@ -96,6 +98,17 @@ pub(super) async fn bound(server: Server, hub: &Hub, kept: Option<&KeptIn>) -> R
     names_are_given(kept).await;
     rooms_are_there(hub).await;
     Ok(bound)
+}
+
+/// Has this node say what it is to whoever looks at the cluster.
+pub(super) fn introduce(running: &Arc<Run>, hub: &Hub, handle: &ServerHandle) {
+    let Some(nodes) = running.kept().and_then(KeptIn::nodes) else { return };
+    // It has the nodes itself.
+    let (running, hub, handle) = (Arc::downgrade(running), hub.clone(), handle.clone());
+    nodes.introduce(move || {
+        let account = running.upgrade().map(|running| NodeAccount::of(&running, &hub, &handle));
+        account.map(|account| account.written()).unwrap_or_default()
+    });
 }
 
 /// Waits until this node may give names, though not for long: without, guests have high numbers.

@@ -114,7 +114,7 @@ fn sums(screen: &Screen) -> Vec<Sum> {
     let refused =
         refused.filter(|refused| *refused > 0).map_or_else(String::new, |refused| format!(", {refused}/s refused"));
     let memberships = count("/rooms/memberships");
-    vec![
+    let mut all = vec![
         Sum {
             name: "connections",
             is_bad: !refused.is_empty(),
@@ -143,7 +143,14 @@ fn sums(screen: &Screen) -> Vec<Sum> {
             format!("{}, {memberships} members, {} history", count("/rooms/count"), bytes("/history/bytes")),
             None,
         ),
-    ]
+    ];
+    all.extend(sums.cluster().map(|is_up| {
+        let log = if is_up { "log up" } else { "log takes nothing" };
+        let (nodes, waiting) = (count("/cluster/nodes"), count("/cluster/rooms_waiting"));
+        let text = format!("{log}, {nodes} other nodes, {waiting} rooms wait");
+        Sum { name: "cluster", text, course: None, is_bad: !is_up }
+    }));
+    all
 }
 
 fn draw_sum(frame: &mut Frame<'_>, screen: &Screen, sum: &Sum, area: Rect, paint: Paint) {

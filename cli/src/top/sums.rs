@@ -66,6 +66,11 @@ impl Sums {
         self.now["draining"] == true
     }
 
+    /// Whether the log that it shares with other nodes takes messages, if there is one.
+    pub(super) fn cluster(&self) -> Option<bool> {
+        self.now.pointer("/cluster/up")?.as_bool()
+    }
+
     /// How much a counter has grown in a second.
     pub(super) fn rate(&self, pointer: &str) -> Option<u64> {
         self.a_second(|sums| sums.pointer(pointer)?.as_u64())

@@ -88,6 +88,20 @@ fn sums_and_the_slow_ones_first_are_on_a_terminal_of_80_columns() {
 }
 
 #[test]
+fn whoever_shares_rooms_sees_how_the_cluster_is() {
+    let shown = |up: bool| {
+        let mut screen = screen(&[connection(9, "alice")]);
+        let mut sums = sums(500);
+        sums["cluster"] = json!({ "up": up, "connected": up, "nodes": 2, "rooms_waiting": if up { 0 } else { 17 } });
+        screen.take(Looked { sums: Told::Object(sums), ..listed(&[]) }, Duration::from_secs(2));
+        drawn(&mut screen, 80, 24).join("\n")
+    };
+    assert!(shown(true).contains(" cluster     log up, 2 other nodes, 0 rooms wait"), "{}", shown(true));
+    assert!(shown(false).contains(" cluster     log takes nothing, 2 other nodes, 17 rooms wait"), "{}", shown(false));
+    assert!(!drawn(&mut screen(&[]), 80, 24).join("\n").contains("cluster"), "alone there is no line");
+}
+
+#[test]
 fn what_does_not_fit_on_a_small_terminal_is_left_out() {
     let mut screen = screen(&[connection(9, "alice"), connection(7, "bob")]);
     let shown = drawn(&mut screen, 40, 10);

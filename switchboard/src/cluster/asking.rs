@@ -1,4 +1,4 @@
-//! What one node asks another: to give up a name, to say something to somebody, and who is in a room.
+//! What one node asks another: to give up a name, to say something to somebody, and who is in a room. And what whoever looks at the cluster asks each.
 //!
 //! The node that is asked believes the one that asks: whether somebody may is found out where he is.
 
@@ -19,9 +19,21 @@ pub(super) const MOST_NAMES: usize = 512;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NodeQuestion {
-    Yield { name: UserName, proof: NameProof },
-    Tell { to: UserName, from: UserName, text: Bytes },
-    Who { room: RoomName, most: usize },
+    Yield {
+        name: UserName,
+        proof: NameProof,
+    },
+    Tell {
+        to: UserName,
+        from: UserName,
+        text: Bytes,
+    },
+    Who {
+        room: RoomName,
+        most: usize,
+    },
+    /// What it is, for whoever looks at the cluster.
+    Account,
 }
 
 impl NodeQuestion {
@@ -39,6 +51,7 @@ impl NodeQuestion {
                 word.into()
             }
             Self::Who { room, most } => format!("who {FORMAT} {own} {room} {most}\n").into(),
+            Self::Account => format!("account {FORMAT} {own}\n").into(),
         }
     }
 
@@ -70,6 +83,7 @@ impl NodeQuestion {
                 let room = RoomName::parse(words.next()?).ok()?;
                 Self::Who { room, most: words.next()?.parse::<usize>().ok()?.min(MOST_NAMES) }
             }
+            "account" => Self::Account,
             _ => return None,
         })
     }
@@ -109,6 +123,7 @@ mod tests {
             NodeQuestion::Yield { name: name("ann"), proof: NameProof::Secret(secret) },
             NodeQuestion::Tell { to: name("ann"), from: name("guest-7"), text: Bytes::from_static(b"a\n\xff\0 b") },
             NodeQuestion::Who { room: RoomName::parse("ops").expect("a name"), most: 9 },
+            NodeQuestion::Account,
         ] {
             assert_eq!(NodeQuestion::read(&question.written(NodeId(7))), Some(question));
         }
@@ -125,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_does_harm(kind in "(yield|tell|who) 1 ab", behind in vec("[ a-c0-9*\n-]{0,9}", 0..20)) {
+        fn no_text_does_harm(kind in "(yield|tell|who|account) 1 ab", behind in vec("[ a-c0-9*\n-]{0,9}", 0..20)) {
             let _ = NodeQuestion::read(&format!("{kind}{}", behind.concat()).into());
         }
     }

@@ -112,6 +112,7 @@ impl NodeTask {
                 self.shared.kept.notify_one();
                 Bytes::from_static(if is_free { b"yes" } else { b"no" })
             }
+            Some(NodeQuestion::Account) => self.shared.account.get().map(|account| account()).unwrap_or_default(),
             None => return,
         };
         self.shared.bus.answer(&asker, told);

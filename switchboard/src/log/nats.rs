@@ -18,7 +18,7 @@ mod subjects;
 mod wire;
 
 pub use credentials::{CredentialsError, NatsCredentials};
-pub use offline::{NatsLogStatus, NatsStatus};
+pub use offline::{NatsLogStatus, NatsNode, NatsStatus};
 pub use servers::{NatsServer, NatsServerError};
 pub use shared::NatsStanding;
 pub use stream::{NATS_PROFILES, NatsProfile, NatsProfileError, NatsRetention};

@@ -1,7 +1,7 @@
 //! What a person or a program sees at a glance, as objects: the sums, and what the server is.
 
 use super::families::shown;
-use crate::running::{Listening, Run};
+use crate::running::{KeptIn, Listening, Run};
 use crate::services::proxy::{PoolFigures, UpstreamFigures};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
@@ -29,7 +29,7 @@ pub(super) fn stats(running: &Run, handle: &Handle, hub: &Hub) -> Value {
         .map(|(reason, count)| (reason.code().to_owned(), json!(count)))
         .collect();
     let lost: u64 = carried.lost.iter().map(|(_, count)| count).sum();
-    json!({
+    let mut told = json!({
         "time": shown(SystemTime::now()),
         "uptime_seconds": running.uptime().as_secs(),
         "connections": {
@@ -56,6 +56,20 @@ pub(super) fn stats(running: &Run, handle: &Handle, hub: &Hub) -> Value {
             .map(|worker| json!({ "connections": worker.connections, "late_ticks": worker.late_ticks }))
             .collect::<Vec<_>>(),
         "draining": handle.is_draining(),
+    });
+    if let Some(kept) = running.kept().filter(|kept| kept.cluster().is_some()) {
+        told["cluster"] = cluster(kept);
+    }
+    told
+}
+
+/// The log that nodes share, and the other nodes: sums, as all else of `/stats`.
+fn cluster(kept: &KeptIn) -> Value {
+    json!({
+        "up": kept.health().is_ok(),
+        "connected": kept.cluster().is_some_and(|engine| engine.metrics().standing.is_some()),
+        "nodes": kept.nodes().map(|nodes| nodes.metrics().nodes),
+        "rooms_waiting": kept.waiting_rooms(),
     })
 }
 
@@ -89,7 +103,7 @@ pub(super) fn server(running: &Run, handle: &Handle) -> Value {
         json!({ "service": service, "url": url, "open": open, "accepted": counted.map(|counted| counted.accepted) })
     });
     let reloads = running.reloads();
-    json!({
+    let mut told = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "commit": switchboard_load::COMMIT,
         "pid": std::process::id(),
@@ -102,5 +116,12 @@ pub(super) fn server(running: &Run, handle: &Handle) -> Value {
         "ready": running.is_wanted(),
         "draining": handle.is_draining(),
         "config": { "read": shown(reloads.since), "reloads": reloads.count, "last_reload_taken": reloads.is_good },
-    })
+    });
+    if let Some((kept, nodes)) = running.kept().and_then(|kept| Some((kept, kept.nodes()?))) {
+        let standing = kept.cluster().and_then(|engine| engine.metrics().standing);
+        told["cluster"] = cluster(kept);
+        told["cluster"]["node"] = nodes.id().to_string().into();
+        told["cluster"]["server"] = standing.map(|standing| standing.server).into();
+    }
+    told
 }

@@ -149,8 +149,17 @@ fn an_operator_looks_at_a_cluster_and_has_its_rooms_begin_anew() {
     ann.types("hello");
     until(|| {
         let told: serde_json::Value = serde_json::from_str(&cluster(&nats, &["status", "--json"])).unwrap();
-        told["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2) && told["log"]["storage"] == "file"
+        let is_known = |node: &serde_json::Value| {
+            node["host"].is_string() && node["listeners"].as_array().is_some_and(|listeners| listeners.len() == 2)
+        };
+        let nodes = told["nodes"].as_array().unwrap();
+        nodes.len() == 2 && nodes.iter().all(is_known) && told["log"]["storage"] == "file"
     });
+    let seen = r#""cluster":{"connected":true,"nodes":1,"rooms_waiting":0,"up":true}"#;
+    until(|| asked(one.tcp(1), "GET", "/stats", &[], "").body.contains(seen));
+    let shown = cluster(&nats, &["status"]);
+    let of_one = shown.lines().find(|line| line.contains(&one.listeners[0].url)).expect("each node is a line");
+    assert!(of_one.contains(", up ") && of_one.contains(" connection") && of_one.contains(" room"), "{of_one}");
     assert!(cluster(&nats, &["new-epochs"]).contains("a new epoch"));
     ann.told(r#""event":"reset","room":"ops""#);
     let epoch = |joined: &str| joined.split(r#""id":""#).nth(1).unwrap().split('-').next().unwrap().to_owned();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const ALL: &str = "sb.beat";
 
-fn one(node: NodeId) -> String {
+pub(super) fn one(node: NodeId) -> String {
     format!("sb.n.{node}")
 }
 

@@ -1,14 +1,17 @@
 //! What an operator does with a log that nodes share, beside them: looks at it, and has all rooms begin anew. Nothing is made that is not there.
 
+use super::asked::{Answers, Outcome};
 use super::shared::Progress;
 use super::subjects::{self, BUCKETS};
-use super::{NatsEngine, NatsError, NatsOptions, OPEN_TIME, api, stream};
+use super::{NatsEngine, NatsError, NatsOptions, OPEN_TIME, api, bus, stream};
+use crate::cluster::{NodeId, account_question};
 use crate::log::answered;
 use crate::log::replica::{AppendError, Engine as _, EnvelopeToken, Incarnation, LogEnvelope, Position, Stored};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_proto::{Epoch, RoomName};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 const LOG: &str = "$JS.API.STREAM.INFO.SB";
@@ -16,6 +19,9 @@ const NODE_RECORDS: &str = "$JS.API.STREAM.INFO.SBN";
 const NODES: &str = "sb.k.node.";
 
 const TIME: Duration = Duration::from_secs(5);
+
+/// How long a node has to say what it is.
+const NODE_TIME: Duration = Duration::from_secs(2);
 
 /// How often an epoch is begun in a room that somebody publishes to meanwhile, and how long it waits between.
 const TRIES: usize = 100;
@@ -31,8 +37,18 @@ pub struct NatsStatus {
     pub version: String,
     /// The log, if there is one.
     pub log: Option<NatsLogStatus>,
-    /// Nodes that have a lease, by what they call themselves.
-    pub nodes: Vec<String>,
+    /// Nodes that have a lease.
+    pub nodes: Vec<NatsNode>,
+}
+
+/// A node that has a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NatsNode {
+    /// What it calls itself.
+    pub id: String,
+    /// What it [says of itself](crate::cluster::Cluster::introduce); none if it does not answer.
+    pub account: Option<Bytes>,
 }
 
 /// A log that nodes share.
@@ -82,6 +98,13 @@ impl NatsEngine {
         let subjects = records["state"]["subjects"].as_object();
         let mut nodes: Vec<_> = subjects.into_iter().flat_map(|subjects| subjects.keys().filter_map(node)).collect();
         nodes.sort_unstable();
+        // All are asked at once.
+        let asked: Vec<_> = nodes.into_iter().map(|id| (self.account(&id), id)).collect();
+        let mut nodes = Vec::new();
+        for (told, id) in asked {
+            let account = told.await.ok().and_then(|outcome| outcome.answer("it is gone").ok());
+            nodes.push(NatsNode { id, account: account.filter(|account| !account.is_empty()) });
+        }
         let log = log.map(|info| NatsLogStatus {
             storage: info["config"]["storage"].as_str().unwrap_or_default().to_owned(),
             copies: info["config"]["num_replicas"].as_u64().unwrap_or(1),
@@ -91,6 +114,16 @@ impl NatsEngine {
             bytes: info["state"]["bytes"].as_u64().unwrap_or_default(),
         });
         Ok(NatsStatus { server, version, log, nodes })
+    }
+
+    /// What a node says of itself, if it does.
+    fn account(&self, id: &str) -> oneshot::Receiver<Outcome> {
+        let (done, told) = answered();
+        if let Ok(id) = u64::from_str_radix(id, 16).map(NodeId) {
+            let (subject, question) = (bus::one(id), account_question());
+            self.shared.ask(&subject, "", &question, Answers::Node(id), NODE_TIME, done);
+        }
+        told
     }
 
     /// Begins all rooms of the log anew, each behind what it has, so that no id is used twice: after an older copy of the log was put back, and

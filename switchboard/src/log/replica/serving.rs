@@ -55,6 +55,8 @@ struct ServedRoom {
     /// Who waits until all that was shown is forgotten.
     purges: Vec<Done<MessageId>>,
     due: Option<Duration>,
+    /// It waits for the log.
+    is_waiting: bool,
 }
 
 pub(super) struct ReplicaTask {
@@ -209,8 +211,8 @@ impl ReplicaTask {
         // Another one for each room: what it draws must not repeat.
         self.seed = self.seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(key | 1);
         let replica = Replica::new(room.clone(), self.own, self.history, self.seed);
-        let (batches, waits, purges, due) = Default::default();
-        let served = ServedRoom { key, replica, sink, batches, waits, purges, due };
+        let (batches, waits, purges, due, is_waiting) = Default::default();
+        let served = ServedRoom { key, replica, sink, batches, waits, purges, due, is_waiting };
         if let Some(before) = self.rooms.insert(room.clone(), served) {
             self.end(&room, before);
         }
@@ -230,6 +232,9 @@ impl ReplicaTask {
     fn end(&mut self, room: &RoomName, served: ServedRoom) {
         if let Some(due) = served.due {
             self.due.remove(&(due, room.clone()));
+        }
+        if served.is_waiting {
+            self.words.waits(false);
         }
         let closed = || LogError::unavailable("the room is closed");
         let batches = served.batches.into_iter().map(|batch| batch.done);
@@ -277,6 +282,10 @@ impl ReplicaTask {
                 }
                 action => served.act(room, action, &self.engine, &self.words, &mut self.ends),
             }
+        }
+        let is_waiting = !served.replica.is_open() || !served.replica.is_settled();
+        if std::mem::replace(&mut served.is_waiting, is_waiting) != is_waiting {
+            self.words.waits(is_waiting);
         }
         let due = served.replica.due();
         if due != served.due {

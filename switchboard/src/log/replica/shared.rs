@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use switchboard_proto::{Message, MessageId, RoomName};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -60,6 +60,8 @@ pub(super) struct Words {
     pub(super) said: Notify,
     /// How often the connection was made anew.
     connection: AtomicU64,
+    /// Rooms that wait for the log.
+    waiting: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -99,6 +101,13 @@ impl Words {
     /// The number of the connection that there is now.
     pub(super) fn connection(&self) -> u64 {
         self.connection.load(Ordering::Acquire)
+    }
+
+    /// One more room waits for the log, or one less.
+    pub(super) fn waits(&self, is_waiting: bool) {
+        // Relaxed: statistics, which guard no other memory. Only the task changes them.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.waiting.store(if is_waiting { waiting + 1 } else { waiting - 1 }, Ordering::Relaxed);
     }
 
     /// All that was said.
@@ -193,6 +202,12 @@ impl ReplicatedLog {
     pub fn incarnation(&self) -> Incarnation {
         self.own
     }
+
+    /// Rooms that wait for the log now: they are not open yet, or something that was published in them is not kept yet.
+    pub fn waiting_rooms(&self) -> usize {
+        // Relaxed: statistics.
+        self.words.waiting.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for ReplicatedLog {
@@ -269,9 +284,10 @@ mod tests {
     use super::super::MemoryLog;
     use super::*;
     use crate::log::{SharedMessage, answered};
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
+    use switchboard_proto::Epoch;
     use tokio::task::yield_now;
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     struct Quiet;
 
@@ -332,6 +348,42 @@ mod tests {
         let refused = timeout(Duration::from_secs(1), ask()).await;
         assert!(matches!(refused, Ok(Ok(Err(LogError::Unavailable(_))))), "at once");
         assert!(waiting.iter_mut().all(|told| told.try_recv().is_err()), "these wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rooms_that_wait_for_the_log_are_counted_until_they_do_not() {
+        let memory = MemoryLog::new();
+        let log = ReplicatedLog::new(memory.engine(), ReplicatedOptions::default(), &Handle::current());
+        let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
+        let message = |room: &RoomName| Submission {
+            message: Arc::new(Message {
+                room: room.clone(),
+                id: MessageId { epoch: Epoch::new(0), seq: 0 },
+                time: SystemTime::UNIX_EPOCH,
+                from: None,
+                user: None,
+                payload: "hi".into(),
+            }),
+            membership: 0,
+        };
+        memory.go_away();
+        for room in &rooms {
+            log.open(room, 1, Arc::new(Quiet));
+        }
+        let waits = async |count| {
+            // Time passes: what was not answered is asked for again.
+            while log.waiting_rooms() != count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        waits(2).await;
+        memory.come_back();
+        waits(0).await;
+        memory.go_away();
+        log.publish(&rooms[0], 1, vec![message(&rooms[0])], Box::new(drop));
+        waits(1).await;
+        log.close(&rooms[0], 1);
+        waits(0).await;
     }
 
     #[tokio::test(start_paused = true)]

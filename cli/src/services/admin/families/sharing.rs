@@ -14,6 +14,11 @@ pub(super) static METRICS: &[Metric] = &[
     gauge("switchboard_cluster_rooms", &[], "Rooms that this node follows.", |seen, to| {
         seen.shared.iter().for_each(|shared| to.add(&[], shared.rooms));
     }),
+    gauge("switchboard_cluster_rooms_waiting", &[], "Rooms that wait for the log of the cluster.", |seen, to| {
+        if let Some(waiting) = seen.running.kept().and_then(KeptIn::waiting_rooms) {
+            to.add(&[], waiting);
+        }
+    }),
     gauge("switchboard_cluster_in_flight_bytes", &[], "Bytes that are not answered yet.", |seen, to| {
         seen.shared.iter().for_each(|shared| to.add(&[], shared.in_flight_bytes));
     }),

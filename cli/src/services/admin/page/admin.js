@@ -64,8 +64,18 @@ function take(stats) {
         ['Messages lost', count(stats.deliveries_lost), (rate.lost ?? 0) > 0],
         ['Memory', `${size(stats.memory.bytes)} of ${size(stats.memory.limit)}`, near(stats.memory.bytes, stats.memory.limit)],
         ['Messages kept', `${count(stats.history.messages)} (${size(stats.history.bytes)})`, false],
+        ...cluster(stats.cluster),
         ['Late ticks', count(stats.workers.reduce((/** @type {number} */ sum, /** @type {Row} */ worker) => sum + worker.late_ticks, 0)), false],
     ]);
+}
+
+/** The log that nodes share, where there is one. @param {Record<string, any> | undefined} cluster @returns {[string, string, boolean][]} */
+function cluster(cluster) {
+    if (!cluster) return [];
+    return [
+        ['Cluster', cluster.up ? `log up, ${count(cluster.nodes + 1)} nodes` : 'log takes nothing', !cluster.up],
+        ['Rooms waiting', count(cluster.rooms_waiting), !cluster.up && cluster.rooms_waiting > 0],
+    ];
 }
 
 /** @param {number} used @param {number} limit */
