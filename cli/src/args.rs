@@ -380,6 +380,12 @@ pub(crate) struct Settings {
     /// PEM file of the authorities to believe them by, or off [default: off]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) cluster_ca: Option<String>,
+    /// Rooms whose messages programs that speak NATS read as JSON, GLOB,… or off [default: off]
+    #[arg(long, value_name = "GLOB,…", allow_hyphen_values = true)]
+    pub(crate) cluster_json: Option<String>,
+    /// Name by which what they ask for is published, or off [default: off]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) cluster_publish_as: Option<String>,
     /// Whether rooms are kept in the data directory, or are those of several nodes, on or off [default: on]
     #[arg(long, value_name = "SWITCH", allow_hyphen_values = true)]
     pub(crate) durable: Option<String>,

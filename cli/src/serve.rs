@@ -128,7 +128,7 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
         places.push(ListenerLine::of(&endpoint));
         server = (endpoint.add)(server, &shared);
     }
-    let bound = keeping::bound(server, &shared.hub, kept.as_ref()).await?;
+    let bound = keeping::bound(server, &shared).await?;
     // A name may have several addresses.
     let urls = places.iter().zip(bound.listeners());
     let listening: Vec<_> = urls.flat_map(|(place, urls)| urls.into_iter().map(move |url| (place, url))).collect();
@@ -143,14 +143,13 @@ async fn run(mut config: Config, load: Load, log: &Log) -> Result<(), NotStarted
     reloads.running().serves(services.collect());
     supervisor.ready();
     let handle = bound.handle();
-    keeping::introduce(&running, &shared.hub, &handle);
     let drained = tokio::select! {
         // It ends by itself once the other has asked the handle for it.
         drained = bound.serve_until(std::future::pending()) => drained,
         never = stop(signals, &handle, &mut reloads, &supervisor) => match never {},
         never = supervisor.keep_told(&running, &handle, &shared.hub) => match never {},
         never = keep_vouched(policy.as_ref(), &shared.hub, config.state_directory.value.path) => match never {},
-        never = keeping::drain_once_broken(kept.as_ref(), &handle) => match never {},
+        never = keeping::keep_on(config.cluster.publish_as.value, &shared, &handle) => match never {},
     };
     // It may all have been over at once.
     supervisor.stopping();
@@ -196,8 +195,8 @@ fn leave_out_taken(config: &mut Config) {
 
 /// What the file says of who may do what; without a word of it everybody may do everything.
 pub(crate) fn policy(config: &Config) -> Option<FilePolicy> {
-    let endpoints = config.listen.value.iter();
-    let named = endpoints.filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
+    let named = config.listen.value.iter().filter_map(|endpoint| UserName::parse(&endpoint.option("as")?).ok());
+    let named = named.chain(config.cluster.publish_as.value.clone());
     let policy = || FilePolicy::new(&config.rules, named.collect()).failing(config.auth_failures.value);
     (!config.rules.is_empty()).then(policy)
 }

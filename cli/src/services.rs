@@ -20,6 +20,7 @@ pub(crate) use rooms::credentials::Admission;
 pub(crate) use rooms::group;
 pub(crate) use rooms::group::counts::GroupCounts;
 pub(crate) use rooms::makers::Share;
+pub(crate) use rooms::requested::publish_as;
 use std::sync::Arc;
 use switchboard::{Hub, Server, Timeouts};
 use switchboard_load::typed::Scheme;

@@ -13,7 +13,7 @@ pub use crate::hub::log::{
 #[cfg(feature = "nats")]
 pub use nats::{
     CredentialsError, NATS_PROFILES, NatsCredentials, NatsEngine, NatsError, NatsLogStatus, NatsMetrics, NatsNode,
-    NatsOptions, NatsProfile, NatsProfileError, NatsRetention, NatsServer, NatsServerError,
+    NatsOptions, NatsProfile, NatsProfileError, NatsRequest, NatsRequests, NatsRetention, NatsServer, NatsServerError,
     NatsStanding, NatsStatus,
 };
 #[cfg(feature = "sqlite")]

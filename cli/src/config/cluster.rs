@@ -7,9 +7,13 @@ use super::{Choice, Fault, SetBy, Setting, parse_path, quoted, show_path};
 use std::path::PathBuf;
 use switchboard::log::replica::ENVELOPE_PAYLOAD;
 use switchboard::log::{NatsProfile, NatsServer};
+use switchboard::{Glob, UserName};
 
 /// The servers are tried in turn: more are a slip of the finger.
 const MOST_SERVERS: usize = 64;
+
+/// Each is tried with what this node publishes.
+const MOST_GLOBS: usize = 64;
 
 /// What is said of the cluster.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ pub(crate) struct Nodes {
     pub(crate) profile: Setting<NatsProfile>,
     pub(crate) credentials: Setting<Option<PathBuf>>,
     pub(crate) ca: Setting<Option<PathBuf>>,
+    /// Rooms that programs which are no nodes read.
+    pub(crate) json: Setting<Vec<Glob>>,
+    /// In whose name they publish, if they may.
+    pub(crate) publish_as: Setting<Option<UserName>>,
 }
 
 impl Nodes {
@@ -29,6 +37,8 @@ impl Nodes {
             profile: choice.one("cluster-profile", NatsProfile::default(), profile),
             credentials: choice.one("cluster-credentials", None, |text| parse_path(text, "a file", NONE)),
             ca: choice.one("cluster-ca", None, |text| parse_path(text, "a file", NONE)),
+            json: choice.one("cluster-json", Vec::new(), parse_globs),
+            publish_as: choice.one("cluster-publish-as", None, parse_publisher),
         }
     }
 
@@ -47,14 +57,45 @@ impl Nodes {
     }
 
     /// Each setting as TOML, and where it came from.
-    pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 4] {
+    pub(super) fn assignments(&self) -> [(&'static str, String, &SetBy); 6] {
         let path = |path: &Option<PathBuf>| quoted(&show_path(path.as_deref(), NONE));
         [
             ("cluster", list(self.servers.value.iter().map(ToString::to_string)), &self.servers.set_by),
             ("cluster-profile", quoted(&self.profile.value.to_string()), &self.profile.set_by),
             ("cluster-credentials", path(&self.credentials.value), &self.credentials.set_by),
             ("cluster-ca", path(&self.ca.value), &self.ca.set_by),
+            ("cluster-json", list(self.json.value.iter().map(ToString::to_string)), &self.json.set_by),
+            (
+                "cluster-publish-as",
+                quoted(self.publish_as.value.as_ref().map_or(NONE, UserName::as_str)),
+                &self.publish_as.set_by,
+            ),
         ]
+    }
+}
+
+fn parse_globs(text: &str) -> Result<Vec<Glob>, String> {
+    if text == NONE {
+        return Ok(Vec::new());
+    }
+    let globs: Vec<_> = text.split(',').map(str::trim).collect();
+    if globs.len() > MOST_GLOBS {
+        return Err(format!("more than {MOST_GLOBS} globs"));
+    }
+    let parse = |glob: &str| match Glob::parse(glob) {
+        Ok(glob) if glob.has_name() => {
+            Err(format!("no list of globs of rooms: `{{name}}` in `{glob}` is nobody's name"))
+        }
+        Ok(glob) => Ok(glob),
+        Err(error) => Err(format!("no list of globs of rooms: {error}")),
+    };
+    globs.into_iter().map(parse).collect()
+}
+
+fn parse_publisher(text: &str) -> Result<Option<UserName>, String> {
+    match text {
+        NONE => Ok(None),
+        name => UserName::parse(name).map(Some).map_err(|error| format!("not a name, nor {NONE}: {error}")),
     }
 }
 

@@ -213,6 +213,8 @@ impl Layers {
             ("cluster-profile", typed.cluster_profile),
             ("cluster-credentials", typed.cluster_credentials),
             ("cluster-ca", typed.cluster_ca),
+            ("cluster-json", typed.cluster_json),
+            ("cluster-publish-as", typed.cluster_publish_as),
             ("durable", typed.durable),
             ("history-messages", typed.history_messages),
             ("history-bytes", typed.history_bytes),

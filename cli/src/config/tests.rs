@@ -95,6 +95,8 @@ fn every_setting_can_come_from_each_origin() {
         ("cluster-profile", "durable"),
         ("cluster-credentials", "7.creds"),
         ("cluster-ca", "7.pem"),
+        ("cluster-json", "a.**,b"),
+        ("cluster-publish-as", "bridge"),
         ("durable", "off"),
         ("history-messages", "7"),
         ("history-bytes", "7KiB"),
@@ -139,6 +141,8 @@ fn every_setting_can_come_from_each_origin() {
         cluster_profile: text("durable"),
         cluster_credentials: text("7.creds"),
         cluster_ca: text("7.pem"),
+        cluster_json: text("a.**,b"),
+        cluster_publish_as: text("bridge"),
         durable: text("off"),
         history_messages: text("7"),
         history_bytes: text("7KiB"),
@@ -152,7 +156,7 @@ fn every_setting_can_come_from_each_origin() {
         let lines = printed.lines().filter_map(|line| line.split_once("  #")).map(|(value, _)| value.trim().to_owned());
         lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
     };
-    assert_eq!(values(&from_file).len(), 27);
+    assert_eq!(values(&from_file).len(), 29);
     assert_eq!(values(&from_file), values(&from_environment));
     assert_eq!(values(&from_file), values(&from_flags));
     for printed in [from_file, from_environment, from_flags] {
@@ -230,6 +234,9 @@ fn what_is_wrong_with_the_table_of_nodes_is_told_where_it_stands() {
     let wrong = told("[cluster]\nservers = [\"nats://a:1\", \"b:2\"]\nprofile = \"disk\"\nprofil = 1\n");
     assert!(wrong[0].starts_with("4:1: unknown key `profil` of [cluster]; known: servers, profile,"), "{wrong:#?}");
     assert!(wrong[1].starts_with("2:12: cluster.servers = `nats://a:1,b:2` is no list of nats-servers"), "{wrong:#?}");
+    let plain = told("[cluster]\njson = [\"a b\"]\npublish-as = \"http\"\n");
+    assert!(plain[0].starts_with("2:9: cluster.json = `a b` is no list of globs of rooms: "), "{plain:#?}");
+    assert!(plain[1].starts_with("3:14: cluster.publish-as = `http` is not a name, nor off: "), "{plain:#?}");
     assert_eq!(wrong[2], "3:11: cluster.profile = `disk` is neither memory, nor file, nor durable");
     let at_top = told("cluster = \"nats://a:1\"\ncluster-ca = \"7.pem\"\n");
     assert_eq!(at_top[0], "1:1: `cluster` is \"nats://a:1\"; write [cluster]");

@@ -6,6 +6,7 @@ use crate::cluster::NodeAccount;
 use crate::config::{Classes, Config, Nodes};
 use crate::policy::configured::FilePolicy;
 use crate::running::{KeptIn, Run};
+use crate::services::{Shared, publish_as};
 use anyhow::anyhow;
 use std::convert::Infallible;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard::log::replica::{HistoryBounds, ReplicatedLog, ReplicatedOptions};
 use switchboard::log::{LogError, NatsCredentials, NatsEngine, NatsOptions, NatsRetention, SqliteLog, SqliteOptions};
-use switchboard::{Bound, Handle as ServerHandle, Hub, Server, Trust};
+use switchboard::{Bound, Handle as ServerHandle, Hub, Server, Trust, UserName};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
@@ -42,7 +43,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<KeptIn>, NotStarted> 
 
 /// How the nats-servers are spoken to, and what is made of a stream that is not there.
 pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
-    let Nodes { servers, profile, credentials, ca } = &config.cluster;
+    let Nodes { servers, profile, credentials, ca, json, .. } = &config.cluster;
     let unusable = |what: &str, path: &Path, fault: String| {
         NotStarted::Start(anyhow!("{what}: {} {fault}", switchboard::Escaped(path.as_os_str().as_encoded_bytes())))
     };
@@ -65,6 +66,7 @@ pub(crate) fn options(config: &Config) -> Result<NatsOptions, NotStarted> {
         trust,
         profile: profile.value,
         retention,
+        plain_rooms: json.value.clone(),
         ..NatsOptions::new(servers.value.iter().cloned())
     })
 }
@@ -93,15 +95,16 @@ pub(super) fn hub(config: &Config, policy: Option<Arc<FilePolicy>>, kept: Option
 }
 
 /// Listens, and waits for what other nodes have published in the rooms that are there from the start.
-pub(super) async fn bound(server: Server, hub: &Hub, kept: Option<&KeptIn>) -> Result<Bound, NotStarted> {
+pub(super) async fn bound(server: Server, shared: &Shared) -> Result<Bound, NotStarted> {
     let bound = server.bind().await.map_err(NotStarted::Bind)?;
-    names_are_given(kept).await;
-    rooms_are_there(hub).await;
+    introduce(&shared.running, &shared.hub, &bound.handle());
+    names_are_given(shared.running.kept()).await;
+    rooms_are_there(&shared.hub).await;
     Ok(bound)
 }
 
 /// Has this node say what it is to whoever looks at the cluster.
-pub(super) fn introduce(running: &Arc<Run>, hub: &Hub, handle: &ServerHandle) {
+fn introduce(running: &Arc<Run>, hub: &Hub, handle: &ServerHandle) {
     let Some(nodes) = running.kept().and_then(KeptIn::nodes) else { return };
     // It has the nodes itself.
     let (running, hub, handle) = (Arc::downgrade(running), hub.clone(), handle.clone());
@@ -140,8 +143,16 @@ async fn rooms_are_there(hub: &Hub) {
     }
 }
 
-/// Has the server drain once what it keeps cannot be relied on any more. Never returns: the server does.
-pub(super) async fn drain_once_broken(kept: Option<&KeptIn>, handle: &ServerHandle) -> Infallible {
+/// What goes on beside serving: what programs that are no nodes ask for is published, and the server drains once what it keeps cannot be relied on
+/// any more. Never returns: the server does.
+pub(super) async fn keep_on(name: Option<UserName>, shared: &Shared, handle: &ServerHandle) -> Infallible {
+    tokio::select! {
+        never = drain_once_broken(shared.running.kept(), handle) => never,
+        never = publish_as(name, shared, handle) => never,
+    }
+}
+
+async fn drain_once_broken(kept: Option<&KeptIn>, handle: &ServerHandle) -> Infallible {
     if let Some(log) = kept.and_then(KeptIn::data) {
         let reason = log.broken().await;
         error!(error = %reason, "draining, as the data directory cannot be relied on any more");

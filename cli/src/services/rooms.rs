@@ -13,6 +13,7 @@ mod listing;
 pub(super) mod makers;
 mod member;
 mod repeating;
+pub(crate) mod requested;
 mod seats;
 mod serving;
 mod strangers;

@@ -1,6 +1,7 @@
 //! Rooms of several nodes: programs that share one nats-server, which each test starts. Without one they say so and pass.
 
 mod nodes;
+mod plain;
 
 use crate::http::asked;
 use crate::process::{Place, Program, command, until};
@@ -20,8 +21,13 @@ struct Nats {
 }
 
 impl Nats {
-    #[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
     fn start(test: &str) -> Option<Self> {
+        Self::configured(test, "")
+    }
+
+    /// With what its file says.
+    #[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
+    fn configured(test: &str, file: &str) -> Option<Self> {
         let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/nats-server/bin/nats-server");
         let Some(program) = named.into_iter().chain([installed]).find(|path| path.is_file()) else {
@@ -29,6 +35,7 @@ impl Nats {
             return None;
         };
         let place = Place::folder(test);
+        fs::write(place.within("nats.conf"), file).unwrap();
         let child = Self::run(&program, &place, "-1");
         let ports = place.within(&format!("nats-server_{}.ports", child.id()));
         until(|| fs::read_to_string(&ports).is_ok_and(|text| text.trim_end().ends_with('}')));
@@ -41,6 +48,8 @@ impl Nats {
     fn run(program: &Path, place: &Place, port: &str) -> Child {
         let mut command = Command::new(program);
         command.args([
+            "-c",
+            &place.within("nats.conf"),
             "-a",
             "127.0.0.1",
             "-p",

@@ -10,6 +10,7 @@ mod credentials;
 mod engine;
 mod link;
 mod offline;
+mod plain;
 mod records;
 mod servers;
 mod shared;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use credentials::{CredentialsError, NatsCredentials};
 pub use offline::{NatsLogStatus, NatsNode, NatsStatus};
+pub use plain::{NatsRequest, NatsRequests};
 pub use servers::{NatsServer, NatsServerError};
 pub use shared::NatsStanding;
 pub use stream::{NATS_PROFILES, NatsProfile, NatsProfileError, NatsRetention};
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use switchboard_proto::Glob;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -58,6 +61,9 @@ pub struct NatsOptions {
     pub profile: NatsProfile,
     /// How much a stream keeps that is made.
     pub retention: NatsRetention,
+    /// Rooms whose messages are told on `sb.json.ROOM` too, as JSON, for programs that are no nodes: once, by the node that has published them.
+    /// Default none.
+    pub plain_rooms: Vec<Glob>,
 }
 
 impl NatsOptions {
@@ -69,6 +75,7 @@ impl NatsOptions {
             trust: None,
             profile: NatsProfile::default(),
             retention: NatsRetention::default(),
+            plain_rooms: Vec::new(),
         }
     }
 }

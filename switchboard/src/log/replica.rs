@@ -117,6 +117,8 @@ pub struct ShownEntry {
     pub except: u64,
     /// Whose it is: its publisher is told that it is shown.
     pub ticket: Option<Ticket>,
+    /// Whether this node has published it, and it was not shown before.
+    pub is_own: bool,
 }
 
 /// One room, as this node knows it.
@@ -170,6 +172,11 @@ impl Replica {
     /// What is to be done next.
     pub fn action(&mut self) -> Option<ReplicaAction> {
         self.actions.pop_front()
+    }
+
+    /// The room, as it was called when it was opened.
+    pub fn room(&self) -> &RoomName {
+        &self.room
     }
 
     /// The last message that it has shown, once it knows the room.
@@ -424,7 +431,10 @@ impl Replica {
         let ids = (envelope.first..).map(|seq| MessageId { epoch: envelope.epoch, seq });
         let shown = |(entry, id): (&LogEntry, MessageId)| {
             let except = if is_own { entry.membership } else { 0 };
-            ShownEntry { id, entry: entry.clone(), except, ticket: tickets.next() }
+            let ticket = tickets.next();
+            // What is read when the room is opened was shown before.
+            let is_own = is_own && (ticket.is_some() || self.is_open);
+            ShownEntry { id, entry: entry.clone(), except, ticket, is_own }
         };
         let shown: Vec<_> = envelope.entries.iter().zip(ids).map(shown).collect();
         if !shown.is_empty() {

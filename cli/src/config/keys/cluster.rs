@@ -52,4 +52,18 @@ pub(super) static KEYS: &[Key] = &[
         "\"off\"",
         "PEM file of the authorities to believe them by, with which TLS is demanded; off: this machine's, for tls://",
     ),
+    cluster(
+        "json",
+        "cluster-json",
+        Kind::List,
+        "[]",
+        "globs of rooms whose messages programs that speak NATS read as JSON, on sb.json.ROOM; the same on all nodes",
+    ),
+    cluster(
+        "publish-as",
+        "cluster-publish-as",
+        Kind::Text,
+        "\"off\"",
+        "name by which what such programs ask for on sb.publish.ROOM is published, with its rights; off: nothing is",
+    ),
 ];

@@ -55,17 +55,22 @@ impl Bus for NatsEngine {
     }
 
     fn answer(&self, to: &ReplyTo, word: Bytes) {
-        // It is written into a line as it is.
-        let is_subject = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>');
-        if let Ok(subject) = std::str::from_utf8(&to.0)
-            && to.0.iter().all(is_subject)
-        {
-            self.shared.say(subject, "", &word);
-        }
+        self.shared.answer(&to.0, &word);
     }
 }
 
 impl Shared {
+    /// Answers somebody who has asked.
+    pub(super) fn answer(&self, to: &Bytes, word: &[u8]) {
+        // It is written into a line as it is.
+        let is_subject = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>');
+        if let Ok(subject) = std::str::from_utf8(to)
+            && to.iter().all(is_subject)
+        {
+            self.say(subject, "", word);
+        }
+    }
+
     /// Somebody has said something to nodes.
     pub(super) fn told(&self, said: Received) {
         if let Some(voice) = self.voice.get() {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use switchboard_proto::RoomName;
+use switchboard_proto::{Message, RoomName};
 use tokio::time::Instant;
 
 /// How long an append may take until nobody knows what became of it, and how long an answer about what is kept.
@@ -152,6 +152,10 @@ impl Engine for NatsEngine {
 
     fn tell_nodes(&self, report: Bytes) {
         self.shared.say(subjects::REPORTS, "", &report);
+    }
+
+    fn shown(&self, message: &Message) {
+        self.shared.tell_plainly(message);
     }
 
     fn identity(&self, done: EngineAnswer<LogIdentity>) {

@@ -4,6 +4,7 @@
 
 use super::asked::{Answers, IN_FLIGHT_BYTES, NODES_BYTES, OnOutcome, Outcome, Over, Questions};
 use super::bus::NodeVoice;
+use super::plain::Requests;
 use super::servers::NatsServer;
 use super::wire::{self, Received};
 use super::{NatsError, NatsOptions, api, subjects};
@@ -26,6 +27,10 @@ const INBOX: u64 = 1;
 /// Behind those, how far nodes know the log, and what else they say.
 const REPORTS: u64 = INBOX + 1 + subjects::BUCKETS as u64;
 const NODES: u64 = REPORTS + 1;
+
+/// And behind those, what programs that are no nodes ask to be published, each of one node of this group.
+const REQUESTS: u64 = NODES + 2;
+const REQUESTED_OF: &str = "sb";
 
 /// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
 const OUTPUT_BYTES: usize = 2 * IN_FLIGHT_BYTES + NODES_BYTES;
@@ -112,6 +117,8 @@ struct State {
     logged: Option<Instant>,
     /// What was not allowed lately, and when it was logged.
     denied: Vec<(Instant, String)>,
+    /// Who takes requests to publish, if anybody does.
+    requests: Option<Arc<Requests>>,
 }
 
 impl Shared {
@@ -227,6 +234,20 @@ impl Shared {
         }
     }
 
+    /// Has `requests` get what is asked to be published, from now on.
+    pub(super) fn take_requests(&self, requests: Option<Arc<Requests>>) {
+        let mut state = self.state.lock();
+        state.requests = requests;
+        if state.is_connected {
+            match state.requests {
+                Some(_) => hear_requests(&mut state.output),
+                None => wire::unsubscribe(REQUESTS, &mut state.output),
+            }
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
     pub(super) fn unfollow(&self, room: &RoomName) {
         let bucket = subjects::bucket(room);
         let mut state = self.state.lock();
@@ -244,11 +265,14 @@ impl Shared {
     /// The server has let this node in: it is told first what is followed.
     pub(super) fn connected(&self, standing: NatsStanding) {
         let mut state = self.state.lock();
-        let State { output, buckets, .. } = &mut *state;
+        let State { output, buckets, requests, .. } = &mut *state;
         output.clear();
         wire::subscribe(&format!("{}.>", self.inbox), INBOX, output);
         wire::subscribe(subjects::REPORTS, REPORTS, output);
         self.hear_nodes(output);
+        if requests.is_some() {
+            hear_requests(output);
+        }
         for (bucket, count) in (0..).zip(buckets) {
             if *count > 0 {
                 wire::subscribe(&subjects::lives(bucket), number(bucket), output);
@@ -368,6 +392,10 @@ impl Shared {
             call(over);
             return;
         }
+        if delivery.subscription == REQUESTS {
+            let requests = self.state.lock().requests.clone();
+            return self.requested(requests.as_deref(), delivery);
+        }
         if delivery.subscription >= NODES {
             return self.told(delivery);
         }
@@ -418,6 +446,10 @@ impl State {
     fn refuse(&mut self, done: OnOutcome, reason: &'static str) {
         self.refused.push(Box::new(move || done(Outcome::Unanswered(reason.into()))));
     }
+}
+
+fn hear_requests(output: &mut Vec<u8>) {
+    wire::subscribe_among(REQUESTED_OF, subjects::REQUESTS, REQUESTS, output);
 }
 
 /// The subscription of a bucket.

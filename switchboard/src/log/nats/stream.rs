@@ -16,7 +16,7 @@ pub(super) const STREAM: &str = "SB";
 const FORMAT: &str = "1";
 
 /// An envelope and its headers.
-const MESSAGE_BYTES: u64 = 320 << 10;
+pub(super) const MESSAGE_BYTES: u64 = 320 << 10;
 
 /// What the log of rooms survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

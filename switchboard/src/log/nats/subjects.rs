@@ -42,6 +42,31 @@ pub(super) fn room(subject: &[u8]) -> Option<RoomName> {
     RoomName::parse(&token.replace('=', ".")).ok()
 }
 
+/// What programs that are no nodes ask to be published comes by these.
+pub(super) const REQUESTS: &str = "sb.publish.>";
+
+/// Where programs that are no nodes read a room.
+pub(super) fn plain(room: &RoomName) -> String {
+    format!("sb.json.{}", parted(room))
+}
+
+/// Which room a request is for. Whoever asks may write a dot as it is, or `=`.
+pub(super) fn requested(subject: &[u8]) -> Option<RoomName> {
+    let room = std::str::from_utf8(subject).ok()?.splitn(3, '.').nth(2)?;
+    RoomName::parse(&room.replace('=', ".")).ok()
+}
+
+/// A room whose dots part the subject, so that `sensors.>` is all rooms below it. Those that would leave a part empty are written `=`.
+fn parted(room: &RoomName) -> String {
+    let name = room.as_str().to_ascii_lowercase();
+    let is_part = |text: Option<&str>| text.is_some_and(|text| !text.is_empty() && !text.starts_with('.'));
+    let dot = |(at, byte): (usize, char)| match byte {
+        '.' if at == 0 || name[..at].ends_with('.') || !is_part(name.get(at + 1..)) => '=',
+        byte => byte,
+    };
+    name.char_indices().map(dot).collect()
+}
+
 /// A dot parts subjects, and a name may begin or end with one.
 fn token(room: &RoomName) -> String {
     room.as_str().to_ascii_lowercase().replace('.', "=")
@@ -64,6 +89,27 @@ mod tests {
         for none in ["sb.r.1", "sb.r.1.", "sb.r.1.a.b", "sb.r.1.a*"] {
             // A dot within the last part is no room's, as it would be written `=`.
             assert!(room(none.as_bytes()).is_none_or(|room| none == "sb.r.1.a.b" && room.as_str() == "a.b"));
+        }
+    }
+
+    #[test]
+    fn a_room_is_read_and_written_by_subjects_without_empty_parts() {
+        let name = |text| RoomName::parse(text).expect("a name");
+        for (room, expected) in [
+            ("Sensors.Boiler.7", "sensors.boiler.7"),
+            ("ops", "ops"),
+            (".a", "=a"),
+            ("a.", "a="),
+            ("a..b", "a==b"),
+            ("a.b..c.d", "a.b==c.d"),
+            ("..", "=="),
+        ] {
+            assert_eq!(plain(&name(room)), format!("sb.json.{expected}"), "{room}");
+            assert_eq!(requested(format!("sb.publish.{expected}").as_bytes()), Some(name(room)), "{room}");
+        }
+        assert_eq!(requested(b"sb.publish.a.b"), Some(name("a.b")));
+        for none in [&b"sb.publish"[..], b"sb.publish.", b"sb.publish.a b", b"sb.publish.\xff"] {
+            assert_eq!(requested(none), None, "{}", none.escape_ascii());
         }
     }
 

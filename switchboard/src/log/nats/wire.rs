@@ -166,6 +166,11 @@ pub(super) fn subscribe(subject: &str, subscription: u64, output: &mut Vec<u8>) 
     let _ = write!(output, "SUB {subject} {subscription}\r\n");
 }
 
+/// The same, of messages each of which goes to one of those that have subscribed in this group.
+pub(super) fn subscribe_among(group: &str, subject: &str, subscription: u64, output: &mut Vec<u8>) {
+    let _ = write!(output, "SUB {subject} {group} {subscription}\r\n");
+}
+
 /// Writes that they are not wanted any more.
 pub(super) fn unsubscribe(subscription: u64, output: &mut Vec<u8>) {
     let _ = write!(output, "UNSUB {subscription}\r\n");
@@ -249,10 +254,11 @@ mod tests {
     fn what_is_written_is_what_the_protocol_says() {
         let mut output = Vec::new();
         subscribe("a.>", 3, &mut output);
+        subscribe_among("g", "a.>", 4, &mut output);
         unsubscribe(3, &mut output);
         publish("a.b", "", "", b"hi", &mut output);
         publish("a.b", "r", "K: v\r\n", b"hi", &mut output);
-        let text = "SUB a.> 3\r\nUNSUB 3\r\nPUB a.b 2\r\nhi\r\nHPUB a.b r 18 20\r\nNATS/1.0\r\nK: v\r\n\r\nhi\r\n";
+        let text = "SUB a.> 3\r\nSUB a.> g 4\r\nUNSUB 3\r\nPUB a.b 2\r\nhi\r\nHPUB a.b r 18 20\r\nNATS/1.0\r\nK: v\r\n\r\nhi\r\n";
         assert_eq!(std::str::from_utf8(&output).expect("a text"), text);
     }
 

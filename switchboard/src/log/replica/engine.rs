@@ -5,7 +5,7 @@
 use super::envelope::Position;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_proto::RoomName;
+use switchboard_proto::{Message, RoomName};
 
 /// What an engine calls when it has answered, perhaps within the call that asked. It is called exactly once, within the engine's own deadline; it
 /// takes a short lock and never waits, so the engine holds none that is asked for elsewhere.
@@ -49,6 +49,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Tells all nodes how far this one knows the log, this one too. May be lost.
     fn tell_nodes(&self, report: Bytes);
+
+    /// A message that this node has published is in the log, and shown: for whoever follows rooms by the engine and is no node. Told once; it may
+    /// be lost. By default nobody does.
+    fn shown(&self, message: &Message) {
+        let _ = message;
+    }
 
     /// Which log this is, and where it ends.
     fn identity(&self, done: EngineAnswer<LogIdentity>);

@@ -418,7 +418,7 @@ impl ServedRoom {
             }
             ReplicaAction::TellTail(tail) => engine.tell_tail(room, tail),
             ReplicaAction::Begin(at) => self.sink.begins(at),
-            ReplicaAction::Show(entries) => self.show(room, entries),
+            ReplicaAction::Show(entries) => self.show(entries, engine),
             ReplicaAction::Fail(tickets) => {
                 for ticket in tickets {
                     self.settle(ticket, true);
@@ -469,11 +469,16 @@ impl ServedRoom {
         engine.purge(room, before, Box::new(purged));
     }
 
-    fn show(&mut self, room: &RoomName, entries: Vec<ShownEntry>) {
-        let messages = entries.into_iter().map(|ShownEntry { id, entry, except, ticket }| {
+    fn show(&mut self, entries: Vec<ShownEntry>, engine: &Arc<dyn Engine>) {
+        // What comes unasked has the name as subjects have it.
+        let room = self.replica.room().clone();
+        let messages = entries.into_iter().map(|ShownEntry { id, entry, except, ticket, is_own }| {
             let LogEntry { time, from, user, payload, .. } = entry;
             let place = ticket.and_then(|ticket| self.settle(ticket, false));
             let message = Message { room: room.clone(), id, time, from, user, payload };
+            if is_own {
+                engine.shown(&message);
+            }
             SharedMessage { message: Arc::new(message), membership: except, place }
         });
         let messages = messages.collect();

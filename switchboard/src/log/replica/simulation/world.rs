@@ -70,6 +70,8 @@ pub(super) struct World {
     payloads: u64,
     asks: Ask,
     unanswered: HashSet<Ask>,
+    /// What nodes have shown of their own.
+    own: HashSet<(RoomName, MessageId)>,
     is_calm: bool,
     emptied: bool,
     /// In some worlds nodes forget everything, after so many publications.
@@ -102,6 +104,7 @@ impl World {
             payloads: 0,
             asks: 0,
             unanswered: HashSet::new(),
+            own: HashSet::new(),
             is_calm: false,
             emptied: false,
             // Where retention drops one that purges, whoever has not seen it takes what is behind it for another log's: a false alarm, but one.
@@ -180,8 +183,12 @@ impl World {
         match action {
             ReplicaAction::Begin(id) => self.judge.begins(node, room, id),
             ReplicaAction::Show(entries) => {
-                for ShownEntry { id, entry, ticket, .. } in entries {
+                for ShownEntry { id, entry, ticket, is_own, .. } in entries {
                     let payload = payload(&entry);
+                    // By one node, and once; where the log went back, an id may come again.
+                    if is_own && !self.own.insert((room.clone(), id)) && self.losses == Losses::None {
+                        self.judge.faults.push(format!("{room} {id} is told twice to programs that are no nodes"));
+                    }
                     let first = self.log.first(room).map_or(u64::MAX, |first| first.first);
                     let may_lack = self.losses == Losses::Some || self.emptied;
                     self.judge.shows(node, room, id, payload, |seq| may_lack || seq < first);
