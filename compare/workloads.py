@@ -88,6 +88,7 @@ class Workload:
 CPU = Figure(("server", "cpu_us_per_message"), "µs", "CPU of the server for each message")
 MEMORY = Figure(("server", "memory_bytes_per_connection"), "B", "memory of the server for each connection")
 RATE = Figure(("received_per_s",), "/s", "replies a second", rises=True)
+P99 = Figure(("latency_us", "p99"), "µs", "99th percentile of the time to an answer")
 WORST = Figure(("probe", "worst_ms"), "ms", "longest time to an answer", of_rounds=max)
 OTHERS = Figure(("probe", "latency_ratio"), "×", "99th percentile of the others' latency, as a multiple of before")
 GROWTH = Figure(("probe", "growth_bytes"), "B", "peak memory of the server, above what it was before")
@@ -144,6 +145,35 @@ MOSQUITTO = Server(
     "mosquitto",
     "Debian: mosquitto",
     ("listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true"),
+)
+# What keeps messages on disk before it acknowledges them, each in a folder of its run's own. What a row adds is connections and what is in flight on each.
+DURABLE = (
+    replace(
+        switchboard("rooms=tcp://127.0.0.1:{port}", TCP),
+        command=(
+            *("{switchboard}", "serve", "-q", "--workers", "1", "--data", "{work}/{port}", "--history-messages", "100000"),
+            "rooms=tcp://127.0.0.1:{port}",
+        ),
+        needs="cc",
+        hint="Debian: gcc",
+        load=("{built}/floor/durable_load", "rooms", "{port}", "{pid}", "128", "2"),
+    ),
+    replace(
+        REDIS,
+        title="redis streams",
+        command=(
+            *("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--dir", "{work}"),
+            *("--appendonly", "yes", "--appendfsync", "always", "--appenddirname", "{port}"),
+        ),
+        load=("{built}/floor/durable_load", "redis", "{port}", "{pid}", "128", "2"),
+    ),
+    replace(
+        NATS,
+        title="nats JetStream",
+        command=("nats-server", "-c", "{work}/config"),
+        config=("listen: 127.0.0.1:{port}", 'jetstream { store_dir: "{work}/{port}", sync_interval: always }'),
+        load=("{built}/floor/durable_load", "nats", "{port}", "{pid}", "128", "2"),
+    ),
 )
 RELAY = switchboard("rooms=tcp://127.0.0.1:{port}?format=raw&commands=off", TCP)
 # As text: raw payloads come without a welcome, and so without the rooms that it says one can join.
@@ -228,6 +258,14 @@ def load(connections: str, in_flight: str, **aims: float) -> Row:
 def passed_on(size: str, connections: str, in_flight: str, **aims: float) -> Row:
     row = load(connections, in_flight, **aims)
     return replace(row, title=f"{size}, {row.title}", bench=("--size", size.replace(",", ""), *row.bench))
+
+
+def durable(connections: str, in_flight: str, figure: Figure | None = None, **aims: float) -> Row:
+    """A row of its own, or another figure of that one."""
+    named = {None: "acknowledged a second", P99: "99th percentile of the time to it", CPU: "CPU of the server"}
+    titles = [f"{connections}, {in_flight}: {named[of]}" for of in (figure, None)]
+    aimed = {name.replace("_", " "): aim for name, aim in aims.items()}
+    return Row(titles[0], (connections, in_flight), aimed, figure, titles[1] if figure else "")
 
 
 def many(option: str, *counts: int, bench: tuple[str, ...] = ()) -> tuple[Row, ...]:
@@ -362,6 +400,25 @@ WORKLOADS = (
             Row("1", ("1",), {"C sendmmsg": 1.15}),
             Row("16", ("16",), {"C sendmmsg": 1.15}),
         ),
+    ),
+    Workload(
+        name="durable",
+        title="Messages that are on disk before they are acknowledged, 128 bytes, a room, stream or subject for each connection",
+        heading="connections, in flight on each: what",
+        scenario="rooms",
+        figure=RATE,
+        bench=(),
+        servers=DURABLE,
+        rows=(
+            durable("50", "20", redis_streams=1, nats_JetStream=1, switchboard=50_000),
+            durable("50", "20", P99),
+            durable("50", "20", CPU),
+            durable("50", "1"),
+            durable("50", "1", P99),
+            durable("50", "1", CPU),
+        ),
+        plotted=False,
+        document="docs/durability.md",
     ),
     Workload(
         name="proxy",

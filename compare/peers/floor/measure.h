@@ -45,10 +45,16 @@ static inline struct usage usage(int pid) {
   return used;
 }
 
+// What all cores together were busy in between.
+static inline double busy_share(struct usage before, struct usage after) {
+  double ticks = after.machine[1] - before.machine[1];
+  return ticks > 0 ? (after.machine[0] - before.machine[0]) / ticks : 0;
+}
+
 static inline void report(struct usage before, struct usage after, double seconds, double messages, long lost) {
-  double cpu = after.server - before.server, ticks = after.machine[1] - before.machine[1];
+  double cpu = after.server - before.server;
   printf("{\"received_per_s\":%.0f,\"server\":{\"cpu_us_per_message\":%.4f,\"cpu_share\":%.3f},"
          "\"generator\":{\"threads\":1,\"busiest_share\":%.3f},\"verified\":{\"lost\":%ld},\"machine_busy_share\":%.3f}\n",
          messages / seconds, cpu / 1000 / messages, cpu / 1e9 / seconds, (after.own - before.own) / 1e9 / seconds, lost,
-         ticks > 0 ? (after.machine[0] - before.machine[0]) / ticks : 0);
+         busy_share(before, after));
 }
