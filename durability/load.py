@@ -6,8 +6,9 @@ import json
 import threading
 import time
 
-ROOMS = ["one", "two", "short"]
-PUBLISHERS = 6
+# As many as make a commit in which messages of many rooms are recent before they are filed.
+ROOMS = ["one", "two", "short", "four", "five", "six"]
+PUBLISHERS = 12
 PATIENCE = 10
 
 
@@ -31,14 +32,14 @@ class Told:
             self.refused += op == self.refusal
 
 
-def publish(port, name, told, stopping):
-    """Posts one message after the other to all rooms in turn, until the server is gone."""
+def publish(port, name, place, told, stopping):
+    """Posts one message after the other to all rooms in turn, from one of them on, until the server is gone."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     number = 0
     try:
         while not stopping.is_set():
             number += 1
-            room, text = ROOMS[number % len(ROOMS)], f"{name}-{number}" + "x" * (number * 37 % 400)
+            room, text = ROOMS[(place + number) % len(ROOMS)], f"{name}-{number}" + "x" * (number * 37 % 400)
             call = next(told.calls)
             told.note("invoke", call=call, client=name, room=room, text=text)
             connection.request("POST", f"/rooms/{room}", body=text.encode())
@@ -95,7 +96,7 @@ class Load:
 
     def __init__(self, port, name, told):
         self.stopping = threading.Event()
-        work = [(publish, (port, f"{name}-{number}", told, self.stopping)) for number in range(PUBLISHERS)]
+        work = [(publish, (port, f"{name}-{number}", number, told, self.stopping)) for number in range(PUBLISHERS)]
         work += [(follow, (port, name, room, told, self.stopping)) for room in ROOMS]
         self.threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, arguments in work]
         for thread in self.threads:
