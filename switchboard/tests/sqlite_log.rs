@@ -409,6 +409,18 @@ fn a_first_start_that_was_cut_off_is_not_called_another_version() {
 }
 
 #[test]
+fn a_path_that_cannot_be_used_is_named_once_and_with_the_reason() {
+    let folder = Folder::new("unusable");
+    let none = SqliteLog::check(&folder.0).expect_err("there is none").to_string();
+    assert_eq!(none, format!("{}/history.db: unable to open database file", folder.0.display()));
+    std::fs::write(&folder.0, "").unwrap();
+    let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).expect_err("a file");
+    std::fs::remove_file(&folder.0).unwrap();
+    let SqliteError::Unreachable { path, source } = refused else { panic!("{refused}") };
+    assert_eq!((path, source.kind()), (folder.0.display().to_string(), std::io::ErrorKind::NotADirectory));
+}
+
+#[test]
 fn what_is_damaged_or_of_another_version_is_refused() {
     let folder = Folder::new("damaged");
     let log = folder.open();

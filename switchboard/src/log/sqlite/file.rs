@@ -112,7 +112,10 @@ impl Directory {
     /// Makes it if it is not there, for its owner alone, and takes it.
     pub(super) fn open(path: &Path) -> Result<Self, SqliteError> {
         let unreachable = |path: &Path, source| SqliteError::Unreachable { path: shown(path), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| unreachable(path, error))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => unreachable(path, io::ErrorKind::NotADirectory.into()),
+            _ => unreachable(path, error),
+        })?;
         let at = path.join("lock");
         let mut options = File::options();
         let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&at);
@@ -246,7 +249,10 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
 }
 
 pub(super) fn unusable(directory: &Path, error: &rusqlite::Error) -> SqliteError {
-    let (path, reason) = (shown(&directory.join(DATABASE)), error.to_string());
+    let (path, reason) = (directory.join(DATABASE), error.to_string());
+    // Where it cannot be opened, SQLite's words end with the path.
+    let reason = reason.strip_suffix(&format!(": {}", path.display())).unwrap_or(&reason).to_owned();
+    let path = shown(&path);
     if is_damage(error) { SqliteError::Damaged { path, reason } } else { SqliteError::Unusable { path, reason } }
 }
 
