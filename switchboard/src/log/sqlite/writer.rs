@@ -197,6 +197,7 @@ impl<'a> Writer<'a> {
     /// How long there is nothing to do if nothing comes.
     fn patience(&self) -> Duration {
         match self.retry {
+            _ if self.is_broken => SWEEP,
             Some(retry) => retry.saturating_duration_since(Instant::now()),
             None if self.is_due() => Duration::ZERO,
             None => SWEEP.saturating_sub(self.swept.elapsed()),
