@@ -74,6 +74,8 @@ mod sockets;
 mod sqlite_figures;
 #[cfg(feature = "sqlite")]
 mod sqlite_log;
+#[cfg(feature = "sqlite")]
+mod sqlite_recent;
 mod tasks;
 mod testing;
 mod tls;

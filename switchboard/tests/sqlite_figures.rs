@@ -170,7 +170,7 @@ fn starts() {
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
         INSERT INTO rooms (id, name, epoch) SELECT i, 'room-' || i, '7' FROM n;
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count} * 256 - 1)
-        INSERT INTO messages SELECT i / 256 + 1, i % 256 + 1, 1700000000000, 'guest-1', NULL, zeroblob(64), 64 * (i % 256 + 1) FROM n;
+        INSERT INTO filed SELECT i / 256 + 1, i % 256 + 1, 1700000000000, 'guest-1', NULL, zeroblob(64), 64 * (i % 256 + 1) FROM n;
         COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
     );
     database.execute_batch(&made).unwrap();

@@ -28,7 +28,7 @@ impl Folder {
         SqliteLog::open(&self.0, SqliteOptions::default()).expect("a log")
     }
 
-    fn database(&self) -> rusqlite::Connection {
+    pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.0.join("history.db")).expect("a database")
     }
 }
@@ -39,15 +39,15 @@ impl Drop for Folder {
     }
 }
 
-fn room(name: &str) -> RoomName {
+pub(crate) fn room(name: &str) -> RoomName {
     RoomName::parse(name).unwrap()
 }
 
-fn id(seq: u64) -> MessageId {
+pub(crate) fn id(seq: u64) -> MessageId {
     MessageId { epoch: Epoch::new(7), seq }
 }
 
-fn message(name: &str, id: MessageId, payload: &str) -> Arc<Message> {
+pub(crate) fn message(name: &str, id: MessageId, payload: &str) -> Arc<Message> {
     // Milliseconds are what it keeps of a time.
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123 + id.seq);
     let (from, user) = (Some(UserName::guest(3)), Some(UserName::parse("ann").unwrap()));
@@ -55,22 +55,22 @@ fn message(name: &str, id: MessageId, payload: &str) -> Arc<Message> {
 }
 
 /// Messages `first` to `last`, each its number.
-fn batch(name: &str, first: u64, last: u64) -> Vec<Arc<Message>> {
+pub(crate) fn batch(name: &str, first: u64, last: u64) -> Vec<Arc<Message>> {
     (first..=last).map(|seq| message(name, id(seq), &seq.to_string())).collect()
 }
 
-fn answer<T: Send + 'static>() -> (Done<T>, Receiver<Result<T, LogError>>) {
+pub(crate) fn answer<T: Send + 'static>() -> (Done<T>, Receiver<Result<T, LogError>>) {
     let (sender, receiver) = mpsc::channel();
     (Box::new(move |result| sender.send(result).unwrap_or_default()), receiver)
 }
 
-fn append(log: &SqliteLog, name: &str, after: u64, batch: Vec<Arc<Message>>) -> Result<MessageId, LogError> {
+pub(crate) fn append(log: &SqliteLog, name: &str, after: u64, batch: Vec<Arc<Message>>) -> Result<MessageId, LogError> {
     let (done, told) = answer();
     log.append(&room(name), id(after), batch, done);
     told.recv_timeout(PATIENCE).expect("an answer")
 }
 
-fn read(log: &SqliteLog, name: &str, from: Cursor, messages: usize, bytes: usize) -> Vec<u64> {
+pub(crate) fn read(log: &SqliteLog, name: &str, from: Cursor, messages: usize, bytes: usize) -> Vec<u64> {
     let (done, told) = answer();
     log.read(&room(name), from, PageLimit { messages, bytes }, done);
     let page = told.recv_timeout(PATIENCE).expect("an answer").expect("a page");
@@ -78,7 +78,7 @@ fn read(log: &SqliteLog, name: &str, from: Cursor, messages: usize, bytes: usize
 }
 
 /// Waits for a condition.
-fn until(mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     let patience = std::time::SystemTime::now() + PATIENCE;
     while !holds() {
         assert!(std::time::SystemTime::now() < patience, "it does not come");
@@ -86,7 +86,7 @@ fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn stored(log: &SqliteLog, messages: usize) -> Vec<(String, u64, MessageId, Vec<Arc<Message>>)> {
+pub(crate) fn stored(log: &SqliteLog, messages: usize) -> Vec<(String, u64, MessageId, Vec<Arc<Message>>)> {
     let mut rooms = Vec::new();
     let newest = |_: &RoomName| PageLimit { messages, bytes: 1 << 20 };
     log.rooms(&newest, &mut |room| rooms.push((room.name.to_string(), room.first, room.last, room.newest)))
@@ -434,7 +434,7 @@ fn what_is_damaged_or_of_another_version_is_refused() {
     assert!(matches!(refused, SqliteError::Format { found: 99, .. }), "{refused}");
     let refused = SqliteLog::export(&folder.0, &room("lobby"), |_| true).expect_err("another version");
     assert!(matches!(refused, SqliteError::Format { found: 99, .. }), "{refused}");
-    folder.database().execute_batch("PRAGMA user_version = 1").unwrap();
+    folder.database().execute_batch("PRAGMA user_version = 2").unwrap();
     let path = folder.0.join("history.db");
     let whole = std::fs::read(&path).unwrap();
     for (from, len) in [(0, 16), (2 * 4096, 2048), (whole.len() - 4096, 4096)] {
@@ -445,7 +445,7 @@ fn what_is_damaged_or_of_another_version_is_refused() {
         assert!(matches!(refused, SqliteError::Damaged { .. }), "{from}: {refused}");
     }
     std::fs::write(&path, &whole).unwrap();
-    folder.database().execute_batch("DROP TABLE messages").unwrap();
+    folder.database().execute_batch("DROP TABLE filed").unwrap();
     let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
     assert!(matches!(refused, SqliteError::Damaged { .. }), "{refused}");
     std::fs::write(&path, whole).unwrap();

@@ -2,6 +2,7 @@
 
 use super::shelf::Shelf;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -12,7 +13,10 @@ use switchboard_proto::RoomName;
 const DATABASE: &str = "history.db";
 
 /// What `PRAGMA user_version` says of the tables below.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
+
+/// That of tables without `recent`, which become those below once somebody writes to them.
+const WITHOUT_RECENT: i64 = 1;
 
 /// `application_id`, by which `file` and others know whose a database is: "swbd".
 const APPLICATION: i64 = 0x7377_6264;
@@ -28,7 +32,7 @@ const UNMADE: &str = "nothing is in it yet: its first start did not get so far";
 
 /// `seq` has no holes: a room has the messages behind `gone`, and none up to it but for those that are about to be deleted. `sum` is the
 /// bytes of all payloads of the room up to this one, so that no bound needs a scan.
-const TABLES: &str = "
+const ROOMS: &str = "
     CREATE TABLE rooms (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL COLLATE NOCASE UNIQUE,
@@ -36,7 +40,7 @@ const TABLES: &str = "
         gone INTEGER NOT NULL DEFAULT 0,
         gone_sum INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE TABLE messages (
+    CREATE TABLE filed (
         room INTEGER NOT NULL REFERENCES rooms (id),
         seq INTEGER NOT NULL,
         time INTEGER NOT NULL,
@@ -46,6 +50,27 @@ const TABLES: &str = "
         sum INTEGER NOT NULL,
         PRIMARY KEY (room, seq)
     ) STRICT, WITHOUT ROWID;";
+
+/// Few messages each of many rooms would change a page of each room with every commit: here they come behind one another, until many
+/// are filed at once.
+const RECENT: &str = "
+    CREATE TABLE recent (
+        room INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        sender TEXT,
+        user TEXT,
+        payload BLOB NOT NULL,
+        sum INTEGER NOT NULL
+    ) STRICT;
+    CREATE VIEW messages AS SELECT * FROM filed UNION ALL SELECT * FROM recent;";
+
+/// Files what is recent, but for what is gone meanwhile. If it failed, it would take all of the transaction with it: to take back itself alone,
+/// SQLite would copy each page that it changes, to a file.
+pub(super) const FILE: &str =
+    "INSERT OR ROLLBACK INTO filed SELECT recent.* FROM recent CROSS JOIN rooms ON rooms.id = recent.room
+    WHERE recent.seq > rooms.gone ORDER BY recent.room, recent.seq";
+pub(super) const EMPTY: &str = "DELETE FROM recent";
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +210,8 @@ impl Directory {
         // Each commit is on disk before it is said to be.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", "FAST")?;
+        // What is filed is of a room, as `FILE` says: looking for it once more, and keeping pages to go back to, would double the time of that.
+        connection.pragma_update(None, "foreign_keys", false)?;
         // The writer does it, once it has answered.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         // In KiB, where negative.
@@ -192,13 +219,18 @@ impl Directory {
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         match (found, tables) {
-            (FORMAT, _) => {
+            (FORMAT | WITHOUT_RECENT, _) => {
                 if length <= WHOLE_CHECK_BYTES {
                     check(connection, "quick_check")?;
                 }
+                if found == WITHOUT_RECENT {
+                    connection.execute_batch(&format!(
+                        "BEGIN; ALTER TABLE messages RENAME TO filed; {RECENT} PRAGMA user_version = {FORMAT}; COMMIT;"
+                    ))?;
+                }
             }
             (0, 0) => connection.execute_batch(&format!(
-                "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
+                "BEGIN; {ROOMS} {RECENT} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
             ))?,
             _ => return Ok(Some(found)),
         }
@@ -239,6 +271,7 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
         connection.busy_timeout(BUSY_WAIT)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let found = if found == WITHOUT_RECENT { as_with_recent(&connection)? } else { found };
         Ok((connection, (found, tables)))
     });
     match opened.map_err(|error| unusable(directory, &error))? {
@@ -248,11 +281,31 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
     }
 }
 
+/// Has statements find what they name in tables without `recent`.
+fn as_with_recent(connection: &Connection) -> rusqlite::Result<i64> {
+    let shown = "CREATE TEMP VIEW filed AS SELECT * FROM messages;
+        CREATE TEMP TABLE recent AS SELECT * FROM messages LIMIT 0;";
+    connection.execute_batch(shown).map(|()| FORMAT)
+}
+
+/// A database of which some may be read: without what is recent, if that is what is damaged.
+pub(super) fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == WITHOUT_RECENT {
+        as_with_recent(&connection)?;
+    } else if connection.query_row("SELECT sum(seq), sum(length(payload)) FROM recent", [], |_| Ok(())).is_err() {
+        let hidden = "CREATE TEMP TABLE recent AS SELECT * FROM filed LIMIT 0;
+            CREATE TEMP VIEW messages AS SELECT * FROM filed;";
+        connection.execute_batch(hidden)?;
+    }
+    Ok(connection)
+}
+
 pub(super) fn unusable(directory: &Path, error: &rusqlite::Error) -> SqliteError {
-    let (path, reason) = (directory.join(DATABASE), error.to_string());
+    let (path, reason) = (shown(&directory.join(DATABASE)), error.to_string());
     // Where it cannot be opened, SQLite's words end with the path.
-    let reason = reason.strip_suffix(&format!(": {}", path.display())).unwrap_or(&reason).to_owned();
-    let path = shown(&path);
+    let reason = reason.strip_suffix(&format!(": {path}")).unwrap_or(&reason).to_owned();
     if is_damage(error) { SqliteError::Damaged { path, reason } } else { SqliteError::Unusable { path, reason } }
 }
 
@@ -266,7 +319,8 @@ pub(super) fn check(connection: &Connection, how: &str) -> rusqlite::Result<()> 
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, Shelf)>> {
     let mut rooms = connection.prepare("SELECT name, id, epoch, gone, gone_sum FROM rooms WHERE name < '~'")?;
     let mut last =
-        connection.prepare("SELECT seq, sum FROM messages WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT 1")?;
+        connection.prepare("SELECT seq, sum FROM filed WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT 1")?;
+    let recent = newest_recent(connection)?;
     let mut found = Vec::new();
     let mut rows = rooms.query([])?;
     while let Some(row) = rows.next()? {
@@ -276,8 +330,9 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, 
             return Err(damage("a room has a name or an epoch that is none"));
         };
         let (id, gone, gone_sum): (i64, i64, i64) = (row.get(1)?, row.get(3)?, row.get(4)?);
-        let newest = last.query_row((id, gone), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (last, last_sum): (i64, i64) = newest.unwrap_or((gone, gone_sum));
+        let filed: Option<(i64, i64)> = last.query_row((id, gone), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let newest = filed.max(recent.get(&id).copied().filter(|(seq, _)| *seq > gone));
+        let (last, last_sum) = newest.unwrap_or((gone, gone_sum));
         if gone < 0 || gone_sum < 0 || last_sum < gone_sum {
             return Err(damage("a room has numbers that cannot be"));
         }
@@ -293,6 +348,14 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, 
         found.push((name, shelf));
     }
     Ok(found)
+}
+
+/// The number and the sum of the last message of each room, by its row, of those that are not filed.
+fn newest_recent(connection: &Connection) -> rusqlite::Result<HashMap<i64, (i64, i64)>> {
+    // The sum is that of the row with the greatest number.
+    let mut newest = connection.prepare("SELECT room, max(seq), sum FROM recent GROUP BY room")?;
+    let rows = newest.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    rows.collect()
 }
 
 /// As SQLite tells of damage that it has found itself.

@@ -5,7 +5,7 @@ use super::SqliteLog;
 use super::file::{self, Directory, SqliteError};
 use super::reader::{self, Passage};
 use super::shelf::Shelf;
-use super::writer::Statements;
+use super::writer::{Place, Statements};
 use crate::log::{Cursor, PageLimit, Retention};
 use rusqlite::Connection;
 use std::collections::hash_map::Entry;
@@ -145,7 +145,7 @@ impl SqliteLog {
             if epoch != shelf.epoch || seq != shelf.last + 1 {
                 return Err(ImportError::Unordered(message.id));
             }
-            statements.insert(shelf, &message).map_err(sql)?;
+            statements.insert(shelf, &message, Place::Filed).map_err(sql)?;
             count += 1;
         }
         statements.commit().map_err(sql)?;
@@ -180,13 +180,15 @@ fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
     file::check(connection, "integrity_check")?;
     let mut report = SqliteReport { rooms: 0, messages: 0, payload_bytes: 0 };
     let mut sums = connection
-        .prepare("SELECT count(*), coalesce(sum(length(payload)), 0) FROM messages WHERE room = ? AND seq > ?")?;
+        .prepare("SELECT count(*), coalesce(sum(length(payload)), 0) FROM filed WHERE room = ? AND seq > ?")?;
     // One state of the database, or a server that writes would be taken for damage.
     let _snapshot = connection.unchecked_transaction()?;
+    let recent = recent_sums(connection)?;
     for (name, shelf) in file::found(connection)? {
         let (messages, bytes): (i64, i64) =
             sums.query_row((shelf.id, shelf.gone.cast_signed()), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (messages, bytes) = (messages.cast_unsigned(), bytes.cast_unsigned());
+        let (more, more_bytes) = recent.get(&shelf.id).copied().unwrap_or_default();
+        let (messages, bytes) = ((messages + more).cast_unsigned(), (bytes + more_bytes).cast_unsigned());
         if (messages, bytes) != (shelf.messages(), shelf.last_sum - shelf.gone_sum) {
             return Err(file::damage(&format!("room {name} has not the messages that its numbers say")));
         }
@@ -195,6 +197,15 @@ fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
         report.payload_bytes += bytes;
     }
     Ok(report)
+}
+
+/// How many messages there are of each room, by its row, that are not filed, and bytes of their payloads.
+fn recent_sums(connection: &Connection) -> rusqlite::Result<HashMap<i64, (i64, i64)>> {
+    let sums =
+        "SELECT id, count(*), sum(length(payload)) FROM recent JOIN rooms ON id = room WHERE seq > gone GROUP BY id";
+    let mut sums = connection.prepare(sums)?;
+    let rows = sums.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    rows.collect()
 }
 
 fn renew(connection: &Connection) -> rusqlite::Result<usize> {
@@ -222,7 +233,7 @@ fn another(epoch: Epoch) -> Epoch {
 
 /// Copies what can be read of a damaged database. What cannot is left out: that is what damage is.
 fn salvage(damaged: &Path, connection: &Connection) -> rusqlite::Result<usize> {
-    let Ok(from) = Connection::open(damaged) else { return Ok(0) };
+    let Ok(from) = file::open_damaged(damaged) else { return Ok(0) };
     let rooms = file::found(&from).unwrap_or_default();
     let mut statements = Statements::prepare(connection)?;
     for (id, (name, shelf)) in (1..).zip(&rooms) {
@@ -232,7 +243,7 @@ fn salvage(damaged: &Path, connection: &Connection) -> rusqlite::Result<usize> {
         statements.begin()?;
         let mut copy = statements.make(id, name, MessageId { epoch, seq: gone })?;
         for (index, message) in kept.iter().enumerate() {
-            statements.insert(&mut copy, message)?;
+            statements.insert(&mut copy, message, Place::Filed)?;
             if index % TOGETHER == TOGETHER - 1 {
                 statements.commit()?;
                 statements.begin()?;

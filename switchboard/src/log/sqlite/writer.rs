@@ -3,21 +3,25 @@
 //! There is no timer: a commit is the time in which the next batch gathers. What is beyond retention goes along with commits, and a
 //! little at a time while nothing is queued; so does copying the write-ahead log into the database.
 
+mod filing;
 mod forgetting;
 mod statements;
+mod tidying;
 
 use super::file::{Identity, is_damage};
 use super::queue::Arrived;
 use super::shelf::Shelf;
 use super::{Shared, Standing};
 use crate::log::{Done, LogError};
+use filing::{RECENT_ROWS, REST, is_scattered, payload_bytes, place};
 use rusqlite::{Connection, ffi};
-pub(super) use statements::Statements;
+pub(super) use statements::{Place, Statements};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{Message, MessageId, RoomName};
+use tidying::{LOOK_BYTES, PAGE_BYTES};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -32,13 +36,6 @@ const STEP_ROWS: usize = 1024;
 
 /// Rooms that one step looks at.
 const STEP_ROOMS: usize = 64;
-
-/// Pages of the write-ahead log, of 4 KiB each, from which it is copied into the database.
-const CHECKPOINT_PAGES: i64 = 2000;
-
-/// Free pages that the file may have before it is made shorter, and how many it loses at a time.
-const FREE_PAGES: i64 = 4096;
-const VACUUM_PAGES: i64 = 256;
 
 /// What the writer is asked for.
 pub(super) enum Errand {
@@ -85,6 +82,12 @@ struct Writer<'a> {
     shelves: HashMap<RoomName, Shelf>,
     /// The same by their bytes, so that the one that has most is found without looking at all of them.
     by_bytes: BTreeSet<(u64, RoomName)>,
+    /// Messages that are recent, or more.
+    recent: usize,
+    /// When the last message came, if one has since the start.
+    appended: Option<Instant>,
+    /// Bytes that were written since the write-ahead log was looked at, about.
+    unseen: usize,
     next_id: i64,
     /// Bytes of all rooms.
     bytes: u64,
@@ -157,7 +160,7 @@ impl<'a> Writer<'a> {
         shelves: HashMap<RoomName, Shelf>,
     ) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
-        let next_id = statements.next_id()?;
+        let (next_id, recent) = (statements.next_id()?, statements.recent()?);
         let by_bytes = shelves.iter().map(|(room, shelf)| (shelf.bytes(), room.clone())).collect();
         let bytes = shelves.values().map(Shelf::bytes).sum();
         Ok(Self {
@@ -166,6 +169,10 @@ impl<'a> Writer<'a> {
             statements,
             shelves,
             by_bytes,
+            recent,
+            appended: None,
+            // What was left at the last end.
+            unseen: LOOK_BYTES,
             next_id,
             bytes,
             // Nothing is known yet of what is to be kept: whoever says it makes a room due.
@@ -200,6 +207,9 @@ impl<'a> Writer<'a> {
             _ if self.is_broken => SWEEP,
             Some(retry) => retry.saturating_duration_since(Instant::now()),
             None if self.is_due() => Duration::ZERO,
+            None if self.recent > 0 => {
+                self.appended.map_or(Duration::ZERO, |appended| REST.saturating_sub(appended.elapsed()))
+            }
             None => SWEEP.saturating_sub(self.swept.elapsed()),
         }
     }
@@ -217,6 +227,7 @@ impl<'a> Writer<'a> {
             self.shared.counts.messages.fetch_add(rows as u64, Ordering::Relaxed);
             if rows > 0 {
                 self.shared.counts.commits.record(began.elapsed());
+                self.appended = Some(Instant::now());
             }
         }
         let failure = match written {
@@ -241,12 +252,13 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         // What was not begun is answered as well.
         let mut result = self.statements.begin();
+        let is_scattered = is_scattered(orders.len());
         for order in orders {
             match order {
                 Errand::Append(Append { room, after, batch, done }) => {
                     *rows += batch.len();
                     let appended = match &result {
-                        Ok(()) => self.append(room, after, &batch, changed),
+                        Ok(()) => self.append(room, after, &batch, place(is_scattered, &batch), changed),
                         Err(_) => Ok(Ok(after)),
                     };
                     let answer = appended.unwrap_or_else(|error| {
@@ -284,6 +296,7 @@ impl<'a> Writer<'a> {
         room: RoomName,
         after: MessageId,
         batch: &[Arc<Message>],
+        place: Place,
         changed: &mut Changed,
     ) -> rusqlite::Result<Result<MessageId, LogError>> {
         let follows = |(behind, message): (u64, &Arc<Message>)| {
@@ -301,8 +314,12 @@ impl<'a> Writer<'a> {
             None => self.make(&room, after)?,
         };
         for message in batch {
-            self.statements.insert(&mut shelf, message)?;
+            self.statements.insert(&mut shelf, message, place)?;
         }
+        if let Place::Recent = place {
+            self.recent += batch.len();
+        }
+        self.unseen += PAGE_BYTES + payload_bytes(batch);
         let last = shelf.last_id();
         changed.insert(room, Some(shelf));
         Ok(Ok(last))
@@ -317,6 +334,9 @@ impl<'a> Writer<'a> {
     /// Deletes what is beyond retention, `rows` at most.
     fn trim(&mut self, mut rows: usize, changed: &mut Changed) -> rusqlite::Result<()> {
         self.has_free |= self.is_due();
+        if self.recent >= RECENT_ROWS || self.rests() {
+            self.file()?;
+        }
         if self.has_orphans {
             let deleted = self.statements.sweep_orphans(rows)?;
             self.has_orphans = deleted >= rows;
@@ -328,12 +348,16 @@ impl<'a> Writer<'a> {
                 break;
             }
             let Some((room, force)) = self.next_due() else { break };
+            if force > 0 {
+                self.file()?;
+            }
             if let Some(mut shelf) = self.shelf(&room, changed) {
                 let keep = self.shared.retention(&room);
                 let oldest = keep.age.and_then(|age| now.checked_sub(age)).map(statements::millis);
                 let deleted = self.statements.trim(&mut shelf, keep, oldest, force, rows)?;
                 rows -= deleted;
                 if deleted > 0 {
+                    self.unseen += PAGE_BYTES;
                     changed.insert(room.clone(), Some(shelf));
                 } else if force > 0 {
                     self.orphan(room.clone(), &shelf, changed)?;
@@ -361,7 +385,7 @@ impl<'a> Writer<'a> {
     }
 
     fn is_due(&self) -> bool {
-        self.has_orphans || !self.due.is_empty() || self.bytes > self.shared.options.bytes
+        self.has_orphans || !self.due.is_empty() || self.bytes > self.shared.options.bytes || self.rests()
     }
 
     /// The transaction was committed: that is how it is now.
@@ -393,6 +417,7 @@ impl<'a> Writer<'a> {
     fn fail(&mut self, error: &rusqlite::Error) -> LogError {
         // Whatever the transaction has done for them.
         self.has_orphans = true;
+        self.recent = RECENT_ROWS;
         self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
         let reason: Arc<str> = error.to_string().into();
         let rolled_back = self.statements.roll_back();
@@ -414,62 +439,6 @@ impl<'a> Writer<'a> {
         error!(error = &*reason, "the log is broken");
         self.shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
         LogError::Unavailable(reason)
-    }
-
-    /// What is done while nothing is queued, or must not wait any longer.
-    fn tidy(&mut self) {
-        if let Some(retry) = self.retry {
-            if Instant::now() >= retry && self.shared.appends.is_empty() {
-                let tried = self.statements.probe();
-                match tried {
-                    Ok(()) => self.succeed(Changed::new()),
-                    Err(error) => drop(self.fail(&error)),
-                }
-            }
-            return;
-        }
-        if let Err(error) = self.checkpoint() {
-            if is_final(&error) {
-                self.fail(&error);
-                return;
-            }
-            if !std::mem::replace(&mut self.warned, true) {
-                warn!(%error, "the log was not written back");
-            }
-        }
-        if self.swept.elapsed() >= SWEEP {
-            self.swept = Instant::now();
-            self.warned = false;
-            let retentions = self.shared.retentions.lock();
-            let aging = retentions.iter().filter(|(_, keep)| keep.age.is_some()).map(|(room, _)| room.clone());
-            self.due.extend(aging);
-        }
-        let (is_due, mut changed) = (self.is_due(), Changed::new());
-        // Only what is deleted frees pages: else it is not worth a look behind each commit.
-        if !self.shared.appends.is_empty() || !(is_due || self.has_free) {
-            return;
-        }
-        let step = if is_due {
-            self.step(&mut changed)
-        } else {
-            self.statements.vacuum(FREE_PAGES, VACUUM_PAGES).map(|has_free| self.has_free = has_free)
-        };
-        match step {
-            Ok(()) => self.succeed(changed),
-            Err(error) => drop(self.fail(&error)),
-        }
-    }
-
-    /// One step of retention, by itself.
-    fn step(&mut self, changed: &mut Changed) -> rusqlite::Result<()> {
-        self.statements.begin()?;
-        self.trim(STEP_ROWS, changed)?;
-        self.statements.commit()
-    }
-
-    /// Copies the write-ahead log into the database once it is long enough: from then on it is written from its start again.
-    fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        if self.statements.unwritten_pages()? >= CHECKPOINT_PAGES { self.statements.checkpoint() } else { Ok(()) }
     }
 }
 

@@ -19,6 +19,7 @@ impl Writer<'_> {
         if upto <= shelf.gone {
             return Ok(());
         }
+        self.file()?;
         let gone_sum = if upto == shelf.last { shelf.last_sum } else { self.statements.sum_at(shelf.id, upto)? };
         self.orphan(room.clone(), &shelf, changed)?;
         let id = self.make(room, MessageId { epoch: shelf.epoch, seq: upto })?.id;
@@ -28,6 +29,8 @@ impl Writer<'_> {
     }
 
     pub(super) fn orphan(&mut self, room: RoomName, shelf: &Shelf, changed: &mut Changed) -> rusqlite::Result<()> {
+        // What is not filed would be nobody's.
+        self.file()?;
         self.statements.orphan(shelf.id)?;
         self.has_orphans = true;
         changed.insert(room, None);

@@ -1,7 +1,7 @@
 //! The statements of the writer, prepared once.
 
 use crate::log::Retention;
-use crate::log::sqlite::file::FORMAT;
+use crate::log::sqlite::file::{EMPTY, FILE, FORMAT};
 use crate::log::sqlite::shelf::{BESIDE, Shelf};
 use rusqlite::{Connection, OptionalExtension as _, Result, Statement};
 use std::time::SystemTime;
@@ -9,13 +9,25 @@ use switchboard_proto::{Message, MessageId, RoomName, UserName};
 
 /// Columns of a message that retention looks at.
 const OLDEST: &str =
-    "SELECT seq, time, sum, length(payload) FROM messages WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?";
+    "SELECT seq, time, sum, length(payload) FROM filed WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?";
+
+/// Where a message is put.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::log::sqlite) enum Place {
+    /// Behind the one that was put there last, whatever its room.
+    Recent,
+    /// Among those of its room.
+    Filed,
+}
 
 pub(in crate::log::sqlite) struct Statements<'a> {
     begin: Statement<'a>,
     commit: Statement<'a>,
     roll_back: Statement<'a>,
+    append: Statement<'a>,
     insert: Statement<'a>,
+    file: Statement<'a>,
+    empty: Statement<'a>,
     make: Statement<'a>,
     orphan: Statement<'a>,
     oldest: Statement<'a>,
@@ -32,11 +44,14 @@ impl<'a> Statements<'a> {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             roll_back: connection.prepare("ROLLBACK")?,
-            insert: connection.prepare("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)")?,
+            append: connection.prepare("INSERT INTO recent VALUES (?, ?, ?, ?, ?, ?, ?)")?,
+            insert: connection.prepare("INSERT INTO filed VALUES (?, ?, ?, ?, ?, ?, ?)")?,
+            file: connection.prepare(FILE)?,
+            empty: connection.prepare(EMPTY)?,
             make: connection.prepare("INSERT INTO rooms (id, name, epoch, gone) VALUES (?, ?, ?, ?)")?,
             orphan: connection.prepare("UPDATE rooms SET name = '~' || id WHERE id = ?")?,
             oldest: connection.prepare(OLDEST)?,
-            delete: connection.prepare("DELETE FROM messages WHERE room = ? AND seq <= ?")?,
+            delete: connection.prepare("DELETE FROM filed WHERE room = ? AND seq <= ?")?,
             lower: connection.prepare("UPDATE rooms SET gone = ?, gone_sum = ? WHERE id = ?")?,
             wal: connection.prepare("PRAGMA wal_checkpoint(NOOP)")?,
             checkpoint: connection.prepare("PRAGMA wal_checkpoint(PASSIVE)")?,
@@ -46,8 +61,7 @@ impl<'a> Statements<'a> {
 
     /// The first id of a row that no message has, be it that of a room that is gone.
     pub(in crate::log::sqlite) fn next_id(&self) -> Result<i64> {
-        let last =
-            "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM messages), 0))";
+        let last = "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM filed), 0))";
         self.connection.query_row(last, [], |row| row.get::<_, i64>(0)).map(|last| last + 1)
     }
 
@@ -65,13 +79,34 @@ impl<'a> Statements<'a> {
     }
 
     /// Puts a message on a room's shelf, behind its last.
-    pub(in crate::log::sqlite) fn insert(&mut self, shelf: &mut Shelf, message: &Message) -> Result<()> {
+    pub(in crate::log::sqlite) fn insert(&mut self, shelf: &mut Shelf, message: &Message, place: Place) -> Result<()> {
         let Message { id, time, from, user, payload, .. } = message;
         let (from, user) = (from.as_ref().map(UserName::as_str), user.as_ref().map(UserName::as_str));
         shelf.last = id.seq;
         shelf.last_sum += payload.len() as u64;
         let (seq, sum) = (shelf.last.cast_signed(), shelf.last_sum.cast_signed());
-        self.insert.execute((shelf.id, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
+        let statement = match place {
+            Place::Recent => &mut self.append,
+            Place::Filed => &mut self.insert,
+        };
+        statement.execute((shelf.id, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
+    }
+
+    /// Messages that are not filed.
+    pub(in crate::log::sqlite) fn recent(&self) -> Result<usize> {
+        self.connection
+            .query_row("SELECT count(*) FROM recent", [], |row| row.get::<_, i64>(0))
+            .map(|rows| rows.cast_unsigned() as usize)
+    }
+
+    /// Files all that is recent.
+    pub(in crate::log::sqlite) fn file(&mut self) -> Result<()> {
+        self.file.execute([])?;
+        // Its pages are free from then on, and whoever deletes one of these messages later would not find this copy.
+        self.connection.pragma_update(None, "secure_delete", true)?;
+        let emptied = self.empty.execute([]).map(drop);
+        self.connection.pragma_update(None, "secure_delete", "FAST")?;
+        emptied
     }
 
     /// Makes a room that begins behind `after`.
@@ -87,21 +122,20 @@ impl<'a> Statements<'a> {
 
     /// Bytes of the payloads of a room's messages up to number `seq`, which it has.
     pub(in crate::log::sqlite) fn sum_at(&self, room: i64, seq: u64) -> Result<u64> {
-        let sum = "SELECT sum FROM messages WHERE room = ? AND seq = ?";
+        let sum = "SELECT sum FROM filed WHERE room = ? AND seq = ?";
         self.connection.query_row(sum, (room, seq.cast_signed()), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     }
 
     /// Gives another row the messages behind number `seq`, up to which there were `sum` bytes.
     pub(in crate::log::sqlite) fn take_over(&mut self, from: i64, to: i64, seq: u64, sum: u64) -> Result<()> {
-        let behind = "UPDATE messages SET room = ? WHERE room = ? AND seq > ?";
+        let behind = "UPDATE filed SET room = ? WHERE room = ? AND seq > ?";
         self.connection.execute(behind, (to, from, seq.cast_signed()))?;
         self.lower.execute((seq.cast_signed(), sum.cast_signed(), to)).map(drop)
     }
 
     /// Deletes messages of rooms that are forgotten, and then these rooms, `rows` at most. Says how many.
     pub(in crate::log::sqlite) fn sweep_orphans(&mut self, rows: usize) -> Result<usize> {
-        let some =
-            "DELETE FROM messages WHERE room = ?1 AND seq IN (SELECT seq FROM messages WHERE room = ?1 LIMIT ?2)";
+        let some = "DELETE FROM filed WHERE room = ?1 AND seq IN (SELECT seq FROM filed WHERE room = ?1 LIMIT ?2)";
         let mut deleted = 0;
         while deleted < rows {
             // No name of a room has this character.
