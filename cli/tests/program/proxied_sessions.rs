@@ -13,7 +13,7 @@ use std::thread;
 /// `nobody`, and its group.
 const NOBODY: u32 = 65_534;
 
-/// The folder of PostgreSQL's own programs, of whichever version.
+/// The folder of `PostgreSQL`'s own programs, of whichever version.
 #[expect(clippy::print_stderr, reason = "a test that shows nothing says so")]
 fn postgres() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -24,7 +24,7 @@ fn postgres() -> Option<PathBuf> {
     found
 }
 
-/// A program of PostgreSQL, whose server refuses to run as root.
+/// A program of `PostgreSQL`, whose server refuses to run as root.
 fn unprivileged(program: &Path) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);

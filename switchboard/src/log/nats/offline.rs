@@ -5,7 +5,7 @@ use super::shared::Progress;
 use super::subjects::{self, BUCKETS};
 use super::{NatsEngine, NatsError, NatsOptions, OPEN_TIME, api, bus, stream};
 use crate::cluster::{NodeId, account_question};
-use crate::log::answered;
+use crate::hub::log::answered;
 use crate::log::replica::{AppendError, Engine as _, EnvelopeToken, Incarnation, LogEnvelope, Position, Stored};
 use bytes::Bytes;
 use serde_json::{Value, json};

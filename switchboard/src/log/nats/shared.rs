@@ -8,7 +8,7 @@ use super::plain::Requests;
 use super::servers::NatsServer;
 use super::wire::{self, Received};
 use super::{NatsError, NatsOptions, api, subjects};
-use crate::log::answered;
+use crate::hub::log::answered;
 use crate::log::replica::{EngineAnswer, EngineError, EngineEvents, Position, Stored};
 use crate::metrics::Histogram;
 use parking_lot::Mutex;

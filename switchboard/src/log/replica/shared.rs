@@ -283,7 +283,8 @@ impl std::fmt::Debug for ReplicatedLog {
 mod tests {
     use super::super::MemoryLog;
     use super::*;
-    use crate::log::{SharedMessage, answered};
+    use crate::hub::log::answered;
+    use crate::log::SharedMessage;
     use std::time::{Duration, SystemTime};
     use switchboard_proto::Epoch;
     use tokio::task::yield_now;
