@@ -224,6 +224,7 @@ impl BusEvents for Shared {
     }
 
     fn reconnected(&self) {
+        self.names.doubt();
         // Relaxed: whoever is woken by it looks behind that.
         self.is_anew.store(true, Ordering::Relaxed);
         self.kept.notify_one();

@@ -257,6 +257,37 @@ async fn where_all_records_are_lost_whoever_had_a_name_keeps_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_older_records_were_put_back_whoever_had_a_name_keeps_it() {
+    // Leases that were renewed since are older in the copy; of those that were not, numbers begin again behind it.
+    for is_renewed in [true, false] {
+        let scene = Scene::new(9).await;
+        let (first, second) = (&scene.nodes[0].1, &scene.nodes[1].1);
+        let older = scene.world.lock().records.clone();
+        let next = scene.world.lock().next;
+        for number in 0..20 {
+            assert_eq!(second.claim(&name(&format!("cid-{number}"))).await, Ok(()));
+        }
+        assert_eq!(first.claim(&name("ann")).await, Ok(()));
+        for (_, node) in scene.nodes.iter().filter(|_| is_renewed) {
+            assert_eq!(node.renew().await, LeaseRenewal::Kept);
+        }
+        (scene.world.lock().records, scene.world.lock().next) = (older, next);
+        second.doubt();
+        assert_eq!(second.claim(&name("ann")).await, Err(Unclaimed::Unavailable), "its lease was not looked at");
+        assert_eq!(second.renew().await, LeaseRenewal::Anew);
+        assert_eq!(second.claim(&name("ann")).await, Err(Unclaimed::Unavailable), "it holds back");
+        assert_eq!(first.renew().await, LeaseRenewal::Anew);
+        assert_eq!(first.put_anew(9).await, (vec![], false));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(second.claim(&name("ann")).await, Err(Unclaimed::Taken(NodeId(1))));
+        assert_eq!((first.renew().await, second.renew().await), (LeaseRenewal::Kept, LeaseRenewal::Kept));
+        first.unguard(&name("ann"));
+        assert!(first.release(&name("ann")) && !first.give_back(9).await);
+        assert_eq!(second.claim(&name("ann")).await, Ok(()), "it was given back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn guests_of_all_nodes_have_different_numbers_also_of_one_that_gets_no_more() {
     let scene = Scene::new(5).await;
     let guests: Vec<_> = scene.nodes.iter().map(|_| Guests::default()).collect();

@@ -68,6 +68,8 @@ struct State {
     /// Counts leases: one more each time that it was lost.
     term: u64,
     lease: u64,
+    /// The highest revision that this node has put: one that is put later and is not higher shows that older records were put back.
+    newest: u64,
     /// It was lost, and no other one is begun yet.
     is_lost: bool,
     /// Records may have been lost: until then the others have time to put theirs again, and no name is claimed.
@@ -100,6 +102,14 @@ enum Begun {
 impl State {
     fn is_leased(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The lease was lost: another term begins, in which all names are to be put anew. Says which.
+    fn lose_lease(&mut self) -> u64 {
+        self.term += 1;
+        (self.lease, self.until, self.is_lost) = (0, None, true);
+        self.outdated = self.held.keys().cloned().collect();
+        self.term
     }
 }
 
@@ -135,7 +145,17 @@ impl NameRecords {
     ) -> Result<u64, PutError> {
         let (done, told) = answered();
         self.bus.put(key, expected, value, lives, done);
-        told.await.unwrap_or_else(|_| Err(PutError::Unknown("the bus is closed".into())))
+        let put = told.await.unwrap_or_else(|_| Err(PutError::Unknown("the bus is closed".into())));
+        if let Ok(revision) = put {
+            let newest = &mut self.state.lock().newest;
+            *newest = revision.max(*newest);
+        }
+        put
+    }
+
+    /// Records may have been lost, or older ones put back: no name is claimed until the lease was looked at.
+    pub(super) fn doubt(&self) {
+        self.state.lock().until = None;
     }
 
     pub(super) async fn record(&self, key: &str) -> Result<Option<NodeRecord>, RecordsAway> {
@@ -316,19 +336,24 @@ impl NameRecords {
 
     /// Renews the lease, or begins another one where it was lost.
     pub(super) async fn renew(&self) -> LeaseRenewal {
-        let (mut term, mut expected) = {
+        let (mut term, lease, mut newest) = {
             let state = self.state.lock();
-            (state.term, state.lease)
+            (state.term, state.lease, state.newest)
         };
-        let (key, is_first) = (node_key(self.own), expected == 0);
+        let (key, is_first, mut expected) = (node_key(self.own), lease == 0, lease);
         for _ in 0..TRIES {
             let sent = Instant::now();
             match self.put(&key, expected, owned(self.own, term), Some(LEASE)).await {
+                Ok(revision) if revision <= newest => {
+                    (expected, newest) = (revision, 0);
+                    term = self.state.lock().lose_lease();
+                }
                 Ok(revision) => {
                     let mut state = self.state.lock();
                     (state.lease, state.until) = (revision, Some(sent + LEASE));
                     let was_lost = std::mem::take(&mut state.is_lost);
                     if was_lost {
+                        state.newest = revision;
                         state.holds_back = Some(Instant::now() + HOLD_BACK);
                     }
                     return if was_lost { LeaseRenewal::Anew } else { LeaseRenewal::Kept };
@@ -336,13 +361,12 @@ impl NameRecords {
                 Err(PutError::Stale) => {
                     let Ok(record) = self.record(&key).await else { return LeaseRenewal::Away };
                     expected = record.as_ref().map_or(0, |record| record.revision);
-                    // What was put without an answer is the lease all the same.
-                    let holds = record.as_ref().and_then(owner) == Some((self.own, term));
+                    // What was put without an answer is the lease all the same; one before it is an older copy's.
+                    let holds = expected >= lease && record.as_ref().and_then(owner) == Some((self.own, term));
                     let mut state = self.state.lock();
                     if !holds && !is_first && !state.is_lost {
-                        term += 1;
-                        (state.term, state.lease, state.until, state.is_lost) = (term, 0, None, true);
-                        state.outdated = state.held.keys().cloned().collect();
+                        newest = 0;
+                        term = state.lose_lease();
                     }
                 }
                 Err(PutError::Unknown(_)) => return LeaseRenewal::Away,
@@ -401,7 +425,8 @@ impl NameRecords {
                     }
                     state.outdated.remove(name);
                     if let Some(held) = state.held.get_mut(name) {
-                        held.revision = held.revision.max(revision);
+                        // Lower than before where older records were put back.
+                        held.revision = revision;
                     } else {
                         // It was given back meanwhile, by a revision that is over.
                         state.freed.add(name.clone(), Freed::At(revision));
