@@ -24,7 +24,7 @@ fn rows(directory: &Path, table: &str) -> i64 {
 
 /// Gives each room messages `first` to `last` in one commit, and calls `then` on the log's own thread, which does nothing meanwhile.
 fn scatter(log: &Arc<SqliteLog>, first: u64, last: u64, then: impl FnOnce() + Send + 'static) {
-    scatter_each(log, first, last, |name| batch(name, first, last), then);
+    scatter_each(log, first, last, move |name| batch(name, first, last), then);
 }
 
 /// The same, with what `messages` gives for each room.

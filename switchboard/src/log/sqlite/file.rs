@@ -209,7 +209,8 @@ impl Directory {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // Each commit is on disk before it is said to be.
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "secure_delete", "FAST")?;
+        // Pages that become free are overwritten too, be it with one more write: they hold what was deleted, and copies of what is filed.
+        connection.pragma_update(None, "secure_delete", true)?;
         // What is filed is of a room, as `FILE` says: looking for it once more, and keeping pages to go back to, would double the time of that.
         connection.pragma_update(None, "foreign_keys", false)?;
         // The writer does it, once it has answered.

@@ -102,11 +102,7 @@ impl<'a> Statements<'a> {
     /// Files all that is recent.
     pub(in crate::log::sqlite) fn file(&mut self) -> Result<()> {
         self.file.execute([])?;
-        // Its pages are free from then on, and whoever deletes one of these messages later would not find this copy.
-        self.connection.pragma_update(None, "secure_delete", true)?;
-        let emptied = self.empty.execute([]).map(drop);
-        self.connection.pragma_update(None, "secure_delete", "FAST")?;
-        emptied
+        self.empty.execute([]).map(drop)
     }
 
     /// Makes a room that begins behind `after`.
