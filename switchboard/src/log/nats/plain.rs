@@ -192,7 +192,7 @@ impl std::fmt::Debug for NatsRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shared::NatsStanding;
+    use super::super::shared::{NatsStanding, REQUESTS};
     use super::super::{NatsOptions, wire};
     use super::*;
     use std::time::UNIX_EPOCH;
@@ -232,7 +232,7 @@ mod tests {
     async fn requests_that_are_not_answered_yet_are_bounded() {
         let shared = connected("**");
         let taken = taken(&shared);
-        assert_eq!(said(&shared), "SUB sb.publish.> sb 1028\r\n");
+        assert_eq!(said(&shared), format!("SUB sb.publish.> sb {REQUESTS}\r\n"));
         let ask = || shared.requested(Some(&taken.requests), asked(1 << 20));
         (0..15).for_each(|_| ask());
         assert_eq!(said(&shared), "");
@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(said(&shared), "", "there is room again");
         drop(taken);
         let ended = said(&shared);
-        assert_eq!((ended.matches("this node is stopping").count(), ended.starts_with("UNSUB 1028")), (15, true));
+        assert_eq!(
+            (ended.matches("this node is stopping").count(), ended.starts_with(&format!("UNSUB {REQUESTS}"))),
+            (15, true)
+        );
         shared.requested(None, asked(1));
         assert!(said(&shared).contains("this node is stopping"), "one that was on its way");
     }

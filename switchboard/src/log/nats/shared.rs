@@ -29,7 +29,7 @@ const REPORTS: u64 = INBOX + 1 + subjects::BUCKETS as u64;
 const NODES: u64 = REPORTS + 1;
 
 /// And behind those, what programs that are no nodes ask to be published, each of one node of this group.
-const REQUESTS: u64 = NODES + 2;
+pub(super) const REQUESTS: u64 = NODES + 2;
 const REQUESTED_OF: &str = "sb";
 
 /// What may wait to be written: all that may be in flight, and what nobody answers. A server that does not read it gets no more.
