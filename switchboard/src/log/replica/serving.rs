@@ -1,5 +1,8 @@
 //! The task that has a node's replicas: tells them what happens and what time it is, and does what they say.
 
+mod room;
+
+use self::room::{HandedOver, ServedRoom};
 use super::checks::{Checks, Verdict};
 use super::ends::{RoomEnd, RoomEnds};
 use super::past;
@@ -7,15 +10,15 @@ use super::reports::LogReport;
 use super::shared::{Key, Word, Words};
 use super::{
     AppendError, CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity,
-    Position, Replica, ReplicaAction, ShownEntry, Stored, Tail, Ticket,
+    Position, Replica, ReplicaAction, Stored, Tail, Ticket,
 };
-use crate::log::{Done, LogError, SharedMessage, SharedRoom, Submission};
+use crate::log::{Done, LogError, SharedRoom, Submission};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_proto::{Message, MessageId, RoomName};
+use switchboard_proto::{Message, RoomName};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// Words that are looked at before other tasks have their turn.
 const WORDS_AT_ONCE: usize = 256;
@@ -32,31 +35,6 @@ struct RoomCheck {
     number: u64,
     after: Position,
     unchecked: VecDeque<Vec<RoomName>>,
-}
-
-/// Publications that were handed over together.
-struct Handover {
-    first: u64,
-    count: u64,
-    /// How many of them are neither shown nor failed.
-    left: u64,
-    has_failed: bool,
-    done: Done<()>,
-}
-
-/// One room.
-struct ServedRoom {
-    key: Key,
-    replica: Replica,
-    sink: Arc<dyn SharedRoom>,
-    batches: VecDeque<Handover>,
-    /// Who waits until all is shown that the log has.
-    waits: Vec<Done<()>>,
-    /// Who waits until all that was shown is forgotten.
-    purges: Vec<Done<MessageId>>,
-    due: Option<Duration>,
-    /// It waits for the log.
-    is_waiting: bool,
 }
 
 pub(super) struct ReplicaTask {
@@ -262,7 +240,7 @@ impl ReplicaTask {
         if let Err(error) = served.replica.publish(entries.collect(), now) {
             return done(Err(LogError::unavailable(error)));
         }
-        served.batches.push_back(Handover { first, count, left: count, has_failed: false, done });
+        served.batches.push_back(HandedOver { first, count, left: count, has_failed: false, done });
         self.with(room, Some(key), |_, _| {});
     }
 
@@ -385,121 +363,6 @@ impl ReplicaTask {
             let words = Arc::clone(&self.words);
             let answered = move |checked| words.say(Word::Checked(number, checked));
             self.engine.check(some, after, Box::new(answered));
-        }
-    }
-}
-
-impl ServedRoom {
-    /// Whether it is the room that was opened by this key.
-    fn is(&self, key: Key) -> bool {
-        self.key == key
-    }
-
-    fn act(
-        &mut self,
-        room: &RoomName,
-        action: ReplicaAction,
-        engine: &Arc<dyn Engine>,
-        words: &Arc<Words>,
-        ends: &mut RoomEnds,
-    ) {
-        let (words, name, key) = (Arc::clone(words), room.clone(), self.key);
-        match action {
-            ReplicaAction::Follow => {
-                engine.follow(room, Box::new(move |result| words.say(Word::Followed(name, key, result))));
-            }
-            ReplicaAction::AskLast => ends.want(name, key),
-            ReplicaAction::Fetch(from) => {
-                engine.fetch(room, from, Box::new(move |result| words.say(Word::Fetched(name, key, result))));
-            }
-            ReplicaAction::Append { after, token, envelope } => {
-                let done = move |result| words.say(Word::Appended(name, key, token, result));
-                engine.append(room, after, envelope, Box::new(done));
-            }
-            ReplicaAction::TellTail(tail) => engine.tell_tail(room, tail),
-            ReplicaAction::Begin(at) => self.sink.begins(at),
-            ReplicaAction::Show(entries) => self.show(entries, engine),
-            ReplicaAction::Fail(tickets) => {
-                for ticket in tickets {
-                    self.settle(ticket, true);
-                }
-                self.answer();
-            }
-            ReplicaAction::Purge { upto, before, is_own } => {
-                self.sink.purged(upto);
-                if is_own {
-                    self.purge(room, upto, before, engine);
-                }
-            }
-            ReplicaAction::Unpurged => {
-                for done in std::mem::take(&mut self.purges) {
-                    done(Err(LogError::unavailable("it has not answered in time")));
-                }
-            }
-            ReplicaAction::Opened => {
-                debug!(%room, "room was opened");
-                self.sink.opened();
-            }
-            ReplicaAction::Current => {
-                for done in std::mem::take(&mut self.waits) {
-                    done(Ok(()));
-                }
-            }
-            ReplicaAction::Unreadable(error) => {
-                warn!(%room, %error, "log has an envelope that cannot be read; the room is unavailable from there on");
-            }
-            ReplicaAction::Broken => warn!(%room, "log has other messages than were shown; the room begins anew"),
-        }
-    }
-
-    /// All nodes forget it: the log is to as well.
-    fn purge(&mut self, room: &RoomName, upto: MessageId, before: Position, engine: &Arc<dyn Engine>) {
-        let (name, waits) = (room.clone(), std::mem::take(&mut self.purges));
-        let purged = move |result: Result<(), EngineError>| {
-            if let Err(EngineError(reason)) = &result {
-                warn!(room = %name, %reason, "log has not forgotten what all nodes have; purge the room again");
-            }
-            let answer = result.map(|()| upto).map_err(|EngineError(reason)| {
-                LogError::unavailable(format!("the nodes have forgotten it, and the log has not: {reason}"))
-            });
-            for done in waits {
-                done(answer.clone());
-            }
-        };
-        engine.purge(room, before, Box::new(purged));
-    }
-
-    fn show(&mut self, entries: Vec<ShownEntry>, engine: &Arc<dyn Engine>) {
-        // What comes unasked has the name as subjects have it.
-        let room = self.replica.room().clone();
-        let messages = entries.into_iter().map(|ShownEntry { id, entry, except, ticket, is_own }| {
-            let LogEntry { time, from, user, payload, .. } = entry;
-            let place = ticket.and_then(|ticket| self.settle(ticket, false));
-            let message = Message { room: room.clone(), id, time, from, user, payload };
-            if is_own {
-                engine.shown(&message);
-            }
-            SharedMessage { message: Arc::new(message), membership: except, place }
-        });
-        let messages = messages.collect();
-        self.sink.shows(messages);
-        self.answer();
-    }
-
-    /// One publication is shown, or has failed. Says which one of its batch it is, if that is the one under way.
-    fn settle(&mut self, Ticket(ticket): Ticket, has_failed: bool) -> Option<usize> {
-        let place = self.batches.iter().position(|batch| (batch.first..batch.first + batch.count).contains(&ticket))?;
-        let batch = &mut self.batches[place];
-        batch.left -= 1;
-        batch.has_failed |= has_failed;
-        usize::try_from(ticket - batch.first).ok().filter(|_| place == 0)
-    }
-
-    /// Answers for what is all shown, or has failed.
-    fn answer(&mut self) {
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.left == 0) {
-            let failed = LogError::unavailable("it has not answered in time");
-            (batch.done)(if batch.has_failed { Err(failed) } else { Ok(()) });
         }
     }
 }

@@ -5,7 +5,7 @@ use super::SqliteLog;
 use super::file::{self, Directory, SqliteError};
 use super::reader::{self, Passage};
 use super::shelf::Shelf;
-use super::writer::{Place, Statements};
+use super::writer::{MessageTable, Statements};
 use crate::log::{Cursor, PageLimit, Retention};
 use rusqlite::Connection;
 use std::collections::hash_map::Entry;
@@ -145,7 +145,7 @@ impl SqliteLog {
             if epoch != shelf.epoch || seq != shelf.last + 1 {
                 return Err(ImportError::Unordered(message.id));
             }
-            statements.insert(shelf, &message, Place::Filed).map_err(sql)?;
+            statements.insert(shelf, &message, MessageTable::Filed).map_err(sql)?;
             count += 1;
         }
         statements.commit().map_err(sql)?;
@@ -243,7 +243,7 @@ fn salvage(damaged: &Path, connection: &Connection) -> rusqlite::Result<usize> {
         statements.begin()?;
         let mut copy = statements.make(id, name, MessageId { epoch, seq: gone })?;
         for (index, message) in kept.iter().enumerate() {
-            statements.insert(&mut copy, message, Place::Filed)?;
+            statements.insert(&mut copy, message, MessageTable::Filed)?;
             if index % TOGETHER == TOGETHER - 1 {
                 statements.commit()?;
                 statements.begin()?;

@@ -15,7 +15,7 @@ use super::{Shared, Standing};
 use crate::log::{Done, LogError};
 use filing::{RECENT_ROWS, REST, is_scattered, payload_bytes, place};
 use rusqlite::{Connection, ffi};
-pub(super) use statements::{Place, Statements};
+pub(super) use statements::{MessageTable, Statements};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -296,7 +296,7 @@ impl<'a> Writer<'a> {
         room: RoomName,
         after: MessageId,
         batch: &[Arc<Message>],
-        place: Place,
+        place: MessageTable,
         changed: &mut Changed,
     ) -> rusqlite::Result<Result<MessageId, LogError>> {
         let follows = |(behind, message): (u64, &Arc<Message>)| {
@@ -316,7 +316,7 @@ impl<'a> Writer<'a> {
         for message in batch {
             self.statements.insert(&mut shelf, message, place)?;
         }
-        if let Place::Recent = place {
+        if let MessageTable::Recent = place {
             self.recent += batch.len();
         }
         self.unseen += PAGE_BYTES + payload_bytes(batch);

@@ -1,6 +1,6 @@
 //! Where the writer puts messages, and when those that are recent are filed by room.
 
-use super::{Place, Writer};
+use super::{MessageTable, Writer};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::Message;
@@ -40,9 +40,9 @@ pub(super) fn is_scattered(appends: usize) -> bool {
 }
 
 /// Where messages of one append are put.
-pub(super) fn place(is_scattered: bool, batch: &[Arc<Message>]) -> Place {
+pub(super) fn place(is_scattered: bool, batch: &[Arc<Message>]) -> MessageTable {
     let is_small = batch.len() < FILED_ROWS && payload_bytes(batch) < FILED_BYTES;
-    if is_scattered && is_small { Place::Recent } else { Place::Filed }
+    if is_scattered && is_small { MessageTable::Recent } else { MessageTable::Filed }
 }
 
 pub(super) fn payload_bytes(batch: &[Arc<Message>]) -> usize {

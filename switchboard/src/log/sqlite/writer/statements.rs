@@ -13,7 +13,7 @@ const OLDEST: &str =
 
 /// Where a message is put.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::log::sqlite) enum Place {
+pub(in crate::log::sqlite) enum MessageTable {
     /// Behind the one that was put there last, whatever its room.
     Recent,
     /// Among those of its room.
@@ -79,15 +79,20 @@ impl<'a> Statements<'a> {
     }
 
     /// Puts a message on a room's shelf, behind its last.
-    pub(in crate::log::sqlite) fn insert(&mut self, shelf: &mut Shelf, message: &Message, place: Place) -> Result<()> {
+    pub(in crate::log::sqlite) fn insert(
+        &mut self,
+        shelf: &mut Shelf,
+        message: &Message,
+        place: MessageTable,
+    ) -> Result<()> {
         let Message { id, time, from, user, payload, .. } = message;
         let (from, user) = (from.as_ref().map(UserName::as_str), user.as_ref().map(UserName::as_str));
         shelf.last = id.seq;
         shelf.last_sum += payload.len() as u64;
         let (seq, sum) = (shelf.last.cast_signed(), shelf.last_sum.cast_signed());
         let statement = match place {
-            Place::Recent => &mut self.append,
-            Place::Filed => &mut self.insert,
+            MessageTable::Recent => &mut self.append,
+            MessageTable::Filed => &mut self.insert,
         };
         statement.execute((shelf.id, seq, millis(*time), from, user, &payload[..], sum)).map(drop)
     }
