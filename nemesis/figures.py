@@ -18,8 +18,8 @@ from nemesis.world import World
 TURNS = 20
 ROUNDS = 100
 ROOMS = 1000
-# A connection may be in 128 rooms.
-PER_CONNECTION = 125
+# A connection may join so many rooms at once.
+PER_CONNECTION = 20
 MANY_ROOMS = 100_000
 AWAY = 60
 
