@@ -321,7 +321,8 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, 
     let mut rooms = connection.prepare("SELECT name, id, epoch, gone, gone_sum FROM rooms WHERE name < '~'")?;
     let mut last =
         connection.prepare("SELECT seq, sum FROM filed WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT 1")?;
-    let recent = newest_recent(connection)?;
+    // What is not filed: the sum is that of the row with the greatest number.
+    let recent = of_rooms(connection, "SELECT room, max(seq), sum FROM recent GROUP BY room")?;
     let mut found = Vec::new();
     let mut rows = rooms.query([])?;
     while let Some(row) = rows.next()? {
@@ -351,11 +352,10 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, 
     Ok(found)
 }
 
-/// The number and the sum of the last message of each room, by its row, of those that are not filed.
-fn newest_recent(connection: &Connection) -> rusqlite::Result<HashMap<i64, (i64, i64)>> {
-    // The sum is that of the row with the greatest number.
-    let mut newest = connection.prepare("SELECT room, max(seq), sum FROM recent GROUP BY room")?;
-    let rows = newest.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+/// Two numbers of each room, by its row.
+pub(super) fn of_rooms(connection: &Connection, query: &str) -> rusqlite::Result<HashMap<i64, (i64, i64)>> {
+    let mut query = connection.prepare(query)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
     rows.collect()
 }
 

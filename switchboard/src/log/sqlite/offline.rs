@@ -176,6 +176,10 @@ impl SqliteLog {
     }
 }
 
+/// How many messages there are of each room that are not filed, and bytes of their payloads.
+const RECENT_SUMS: &str =
+    "SELECT id, count(*), sum(length(payload)) FROM recent JOIN rooms ON id = room WHERE seq > gone GROUP BY id";
+
 fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
     file::check(connection, "integrity_check")?;
     let mut report = SqliteReport { rooms: 0, messages: 0, payload_bytes: 0 };
@@ -183,7 +187,7 @@ fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
         .prepare("SELECT count(*), coalesce(sum(length(payload)), 0) FROM filed WHERE room = ? AND seq > ?")?;
     // One state of the database, or a server that writes would be taken for damage.
     let _snapshot = connection.unchecked_transaction()?;
-    let recent = recent_sums(connection)?;
+    let recent = file::of_rooms(connection, RECENT_SUMS)?;
     for (name, shelf) in file::found(connection)? {
         let (messages, bytes): (i64, i64) =
             sums.query_row((shelf.id, shelf.gone.cast_signed()), |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -197,15 +201,6 @@ fn checked(connection: &Connection) -> rusqlite::Result<SqliteReport> {
         report.payload_bytes += bytes;
     }
     Ok(report)
-}
-
-/// How many messages there are of each room, by its row, that are not filed, and bytes of their payloads.
-fn recent_sums(connection: &Connection) -> rusqlite::Result<HashMap<i64, (i64, i64)>> {
-    let sums =
-        "SELECT id, count(*), sum(length(payload)) FROM recent JOIN rooms ON id = room WHERE seq > gone GROUP BY id";
-    let mut sums = connection.prepare(sums)?;
-    let rows = sums.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
-    rows.collect()
 }
 
 fn renew(connection: &Connection) -> rusqlite::Result<usize> {
