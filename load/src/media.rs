@@ -3,8 +3,9 @@
 //! Members join over UDP, by the cookie that the server gives them. One thread sends when packets are due, another one receives.
 
 mod flow;
+mod outcome;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_time};
 use crate::options::{Faults, parse_processes, parse_room};
 use crate::process::Usage;
 use crate::schedule::{SECOND, nanoseconds};
@@ -13,6 +14,7 @@ use crate::{Arguments, BenchError, print};
 use anyhow::{Context as _, anyhow};
 use flow::{Flow, Packet, STAMPED_BYTES, TICKS};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use outcome::{Outcome, Used};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -49,20 +51,6 @@ struct Plan {
     max_lost: Option<u64>,
     max_p99: Option<Duration>,
     json: bool,
-}
-
-/// What came of it.
-struct Outcome {
-    sent: u64,
-    received: u64,
-    lost: u64,
-    reordered: u64,
-    /// In nanoseconds, sorted.
-    delays: Vec<u64>,
-    jitter: f64,
-    added: f64,
-    most_added: f64,
-    server_micros: Option<f64>,
 }
 
 /// Runs it and shows the result.
@@ -181,19 +169,27 @@ fn join(plan: &Plan) -> anyhow::Result<UdpSocket> {
 
 fn measure(plan: &Plan, sockets: &[UdpSocket]) -> anyhow::Result<Outcome> {
     let (clock, over) = (Clock::start(), AtomicBool::new(false));
-    let begins = clock.now() + SECOND / 50;
-    let before = Usage::now(&plan.server);
+    let (began, before) = (clock.now(), Usage::now(&plan.server));
+    let begins = began + SECOND / 50;
     let (sent, heard) = thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(plan, &sockets[..plan.listeners], (clock, begins), &over));
-        let sent = speak(plan, &sockets[..plan.speakers], (clock, begins));
+        let hearing = scope.spawn(|| timed(|| hear(plan, &sockets[..plan.listeners], (clock, begins), &over)));
+        let (sent, speaking) = timed(|| speak(plan, &sockets[..plan.speakers], (clock, begins)));
         pause(TAIL);
         // Relaxed: it is looked at again and again.
         over.store(true, Ordering::Relaxed);
-        (sent, hearing.join())
+        (sent.map(|sent| (sent, speaking)), hearing.join())
     });
-    let after = Usage::now(&plan.server);
-    let heard = heard.map_err(|_| anyhow!("the thread that receives panicked"))??;
-    Ok(Outcome::new(plan, sent?, heard, after.cpu.zip(before.cpu).map(|(after, before)| after.saturating_sub(before))))
+    let (after, time) = (Usage::now(&plan.server), clock.now() - began);
+    let (heard, hearing) = heard.map_err(|_| anyhow!("the thread that receives panicked"))?;
+    let (sent, speaking) = sent?;
+    Ok(Outcome::new(plan, sent, heard?, &Used { time, busiest: speaking.max(hearing), before, after }))
+}
+
+/// With how long this thread had a CPU for it.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = thread_time();
+    let done = work();
+    (done, thread_time().saturating_sub(before))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a load is timed by the real clock, and this thread serves nobody")]
@@ -211,9 +207,9 @@ fn speak(plan: &Plan, sockets: &[UdpSocket], (clock, begins): (Clock, u64)) -> a
             if due >= plan.warmup + plan.duration {
                 return Ok(sent);
             }
-            let now = clock.now().saturating_sub(begins);
-            if due > now {
-                pause(Duration::from_nanos(due - now));
+            let early = (begins + due).saturating_sub(clock.now());
+            if early > 0 {
+                pause(Duration::from_nanos(early));
             }
             let timestamp = (number * TICKS / u64::from(plan.rate)) as u32;
             let left = clock.now();
@@ -256,85 +252,4 @@ fn hear(plan: &Plan, sockets: &[UdpSocket], (clock, begins): (Clock, u64), over:
         }
     }
     Ok(heard)
-}
-
-impl Outcome {
-    fn new(plan: &Plan, sent: u64, Heard { flows, mut delays, all }: Heard, server_nanos: Option<u64>) -> Self {
-        delays.sort_unstable();
-        let received: u64 = flows.values().map(|flow| flow.received).sum();
-        // Nobody hears itself.
-        let own = plan.speakers.min(plan.listeners) as u64;
-        let expected = sent * plan.listeners as u64 - sent * own / plan.speakers as u64;
-        let gaps: u64 = flows.values().map(Flow::lost).sum();
-        let mean = |figure: &dyn Fn(&Flow) -> f64| {
-            if flows.is_empty() { 0.0 } else { flows.values().map(figure).sum::<f64>() / flows.len() as f64 }
-        };
-        Self {
-            sent,
-            received,
-            // What came before the first or behind the last is in no gap.
-            lost: expected.saturating_sub(received).max(gaps),
-            reordered: flows.values().map(|flow| flow.reordered).sum(),
-            jitter: mean(&Flow::jitter),
-            added: mean(&Flow::added),
-            most_added: flows.values().map(Flow::added).fold(0.0, f64::max),
-            server_micros: server_nanos.filter(|_| all > 0).map(|nanos| nanos as f64 / 1000.0 / all as f64),
-            delays,
-        }
-    }
-
-    /// What so many in a thousand of the delays are below, in milliseconds.
-    fn delay(&self, permille: usize) -> f64 {
-        let place = self.delays.len() * permille / 1000;
-        self.delays.get(place.min(self.delays.len().saturating_sub(1))).map_or(0.0, |nanos| *nanos as f64 / 1e6)
-    }
-
-    fn text(&self, plan: &Plan) -> String {
-        let Plan { speakers, listeners, rate, packet_bytes, .. } = plan;
-        let Self { sent, received, lost, reordered, .. } = self;
-        let server = self
-            .server_micros
-            .map_or_else(String::new, |micros| format!("server     {micros:.2} µs of CPU for each received\n"));
-        format!(
-            "media      {speakers} speakers × {rate}/s × {packet_bytes} B, {listeners} listeners\n\
-             packets    {sent} sent, {received} received, {lost} lost, {reordered} out of order\n\
-             one way    p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, longest {:.3} ms\n\
-             jitter     {:.3} ms (RFC 3550 A.8), of which added on the way {:.3} ms, at most {:.3} ms\n{server}",
-            self.delay(500),
-            self.delay(990),
-            self.delay(999),
-            self.delay(1000),
-            self.jitter / 1e6,
-            self.added / 1e6,
-            self.most_added / 1e6,
-        )
-    }
-
-    fn json(&self, plan: &Plan) -> String {
-        let millis = |nanos: f64| nanos / 1e6;
-        let object = serde_json::json!({
-            "scenario": "media",
-            "speakers": plan.speakers,
-            "listeners": plan.listeners,
-            "sent": self.sent,
-            "received": self.received,
-            "lost": self.lost,
-            "reordered": self.reordered,
-            "one_way_ms": { "p50": self.delay(500), "p99": self.delay(990), "p99.9": self.delay(999), "max": self.delay(1000) },
-            "jitter_ms": millis(self.jitter),
-            "added_jitter_ms": { "mean": millis(self.added), "max": millis(self.most_added) },
-            "server_cpu_us": self.server_micros,
-        });
-        format!("{object}\n")
-    }
-
-    /// Which limit is exceeded.
-    fn broken(&self, plan: &Plan) -> Option<String> {
-        let p99 = Duration::from_secs_f64(self.delay(990) / 1000.0);
-        match (plan.max_lost, plan.max_p99) {
-            (Some(most), _) if self.lost > most => Some(format!("{} packets were lost, and {most} may be", self.lost)),
-            (_, Some(most)) if p99 > most => Some(format!("p99 is {p99:?}, and may be {most:?}")),
-            _ => None,
-        }
-    }
 }

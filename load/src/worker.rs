@@ -7,14 +7,13 @@
 mod connections;
 mod pulse;
 
+use crate::clock::thread_time;
 use crate::options::{Load, Plan};
 use crate::schedule::{Churn, Pace, Turns};
 use crate::shared::Shared;
 use crate::stream::{Batch, Connector};
 use crate::tally::{Rest, Snapshot, Tally};
 use connections::Connections;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 pub(crate) use pulse::Pulse;
 use std::io;
 use std::sync::Arc;
@@ -346,10 +345,4 @@ impl Wake {
             (one, other) => one.or(other),
         };
     }
-}
-
-/// CPU time of this thread.
-fn thread_time() -> u64 {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD);
-    usage.map_or(0, |usage| (usage.user_time() + usage.system_time()).num_nanoseconds().cast_unsigned())
 }

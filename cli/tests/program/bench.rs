@@ -3,6 +3,7 @@
 mod cost;
 mod faulty;
 mod gate;
+mod media;
 
 use crate::connect::terminal::Session;
 use crate::process::{Place, Program, command, joined, run};

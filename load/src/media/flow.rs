@@ -54,15 +54,20 @@ pub(crate) struct Flow {
     first: u64,
     pub(crate) received: u64,
     pub(crate) reordered: u64,
-    by_timestamp: Jitter,
-    by_departure: Jitter,
+    /// As the timestamps have it: with what the sender does unevenly.
+    pub(crate) by_timestamp: Jitter,
+    /// As they left: what was added on the way.
+    pub(crate) by_departure: Jitter,
 }
 
-/// The estimate of RFC 3550 §A.8, in nanoseconds.
+/// The estimate of RFC 3550 §A.8, in nanoseconds. It forgets fast, so what it was behind each packet is kept in the mean.
 #[derive(Debug, Clone, Copy, Default)]
-struct Jitter {
+pub(crate) struct Jitter {
     transit: Option<i64>,
     estimate: f64,
+    sum: f64,
+    count: u64,
+    pub(crate) most: f64,
 }
 
 impl Jitter {
@@ -70,7 +75,22 @@ impl Jitter {
         if let Some(before) = self.transit.replace(transit) {
             let difference = (transit - before).unsigned_abs() as f64;
             self.estimate += (difference - self.estimate) / 16.0;
+            self.sum += self.estimate;
+            self.count += 1;
+            self.most = self.most.max(self.estimate);
         }
+    }
+
+    /// Adds what another receiver has seen, or of another source.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+        self.most = self.most.max(other.most);
+    }
+
+    /// Over all packets but the first of each source.
+    pub(crate) fn mean(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
     }
 }
 
@@ -100,21 +120,11 @@ impl Flow {
     pub(crate) fn lost(&self) -> u64 {
         self.highest.map_or(0, |highest| (highest - self.first + 1).saturating_sub(self.received))
     }
-
-    /// As the timestamps have it, in nanoseconds: with what the sender does unevenly.
-    pub(crate) fn jitter(&self) -> f64 {
-        self.by_timestamp.estimate
-    }
-
-    /// As they left: what was added on the way.
-    pub(crate) fn added(&self) -> f64 {
-        self.by_departure.estimate
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Flow, Packet, STAMPED_BYTES};
+    use super::{Flow, Jitter, Packet, STAMPED_BYTES};
 
     fn packet(number: u16, left: u64) -> Packet {
         Packet { source: 7, number, timestamp: u32::from(number) * 960, left }
@@ -145,8 +155,29 @@ mod tests {
         for number in 0..100 {
             flow.take(&packet(number, u64::from(number) * 20_000_000), u64::from(number) * 20_000_000 + 5);
         }
-        assert!(flow.jitter().max(flow.added()) < 1e-6);
+        assert!(flow.by_timestamp.most.max(flow.by_departure.most) < 1e-6);
         flow.take(&packet(100, 2_000_000_000), 2_000_000_000 + 5 + 1600);
-        assert!((flow.added() - 100.0).abs() < 1e-6, "{}", flow.added());
+        assert!((flow.by_departure.most - 100.0).abs() < 1e-6, "{:?}", flow.by_departure);
+    }
+
+    #[test]
+    fn jitter_is_the_mean_of_what_it_was_behind_each_packet_of_each_source() {
+        let (mut late, mut all) = (Flow::default(), Jitter::default());
+        // One comes late, at the beginning, which the estimate itself has forgotten at the end.
+        for number in 0..201 {
+            let left = u64::from(number) * 20_000_000;
+            late.take(&packet(number, left), left + if number == 1 { 1600 } else { 0 });
+        }
+        // A sixteenth of 1600, and of the way back to what is left; then fifteen sixteenths of it each time.
+        let expected: f64 = 100.0 + (0..199).map(|number| 193.75 * 0.9375_f64.powi(number)).sum::<f64>();
+        assert!(late.by_departure.estimate < 0.01);
+        assert!((late.by_departure.mean() - expected / 200.0).abs() < 1e-6, "{:?}", late.by_departure);
+        let mut even = Flow::default();
+        for number in 0..201 {
+            even.take(&packet(number, 0), 7);
+        }
+        all.add(&late.by_departure);
+        all.add(&even.by_departure);
+        assert!((all.mean() - expected / 400.0).abs() < 1e-6 && (all.most - 193.75).abs() < 1e-6, "{all:?}");
     }
 }
