@@ -3,7 +3,7 @@
 //!
 //! Anybody can send a datagram with any number. As in RFC 3550 A.1, one far ahead of all that was heard is believed once the next one comes
 //! behind it, and so are numbers that were given up, if it was somebody's who is not the room. Nor does whoever is heard first decide which room
-//! it is, before a second one follows.
+//! it is, before a second one follows; and a room has started over when two in a row say so.
 
 use super::super::told;
 use bytes::Bytes;
@@ -61,8 +61,8 @@ struct Followed {
     held: BTreeMap<u64, Bytes>,
     /// What was given up, or never heard.
     gaps: VecDeque<Range<u64>>,
-    /// A number that is believed if its successor is what comes next that is as odd, with its message if it was one.
-    doubted: Option<(u64, Option<Bytes>)>,
+    /// What is believed if its successor is what comes next that is as odd, with its message if it was one.
+    doubted: Option<(MessageId, Option<Bytes>)>,
 }
 
 impl Missing {
@@ -108,6 +108,8 @@ impl Missing {
     pub(super) fn answered(&mut self, answer: &[u8], now: Instant) -> Vec<Bytes> {
         let Some(followed) = &mut self.room else { return Vec::new() };
         let (before, mut shown) = (followed.last, Vec::new());
+        // One that says that the room has started over is shown already.
+        let doubted = followed.doubted.as_ref().map(|(id, _)| *id).filter(|id| id.epoch != before.epoch);
         for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match told::object(line) {
                 Some(Event::Message(Message { id, .. })) if has_next(id) => {
@@ -117,7 +119,7 @@ impl Missing {
                     if id.seq > followed.last.seq {
                         followed.last = id;
                         followed.head = followed.head.max(id.seq);
-                        shown.push(Bytes::copy_from_slice(line));
+                        shown.extend((doubted != Some(id)).then(|| Bytes::copy_from_slice(line)));
                     }
                 }
                 Some(Event::Notice(Notice::Gap { room, lost, from_seq })) if room == followed.room => {
@@ -171,10 +173,14 @@ impl Missing {
         let Ok((mut shown, followed)) = self.follow(room, *id, id.seq.saturating_sub(1)) else {
             return vec![datagram];
         };
-        if followed.is_far(id.seq) || followed.is_given_up(id.seq) {
-            let Some(believed) = followed.weigh(id.seq, Some(&datagram), asks) else { return shown };
-            shown.extend(believed);
-        }
+        let is_of_now = followed.last.epoch == id.epoch;
+        let kept = is_of_now.then(|| datagram.clone());
+        let Some(believed) = followed.weigh(*id, id.seq.checked_sub(1), kept, asks) else {
+            // What another server says to the group is shown, as anything that anybody says.
+            shown.extend((!is_of_now).then_some(datagram));
+            return shown;
+        };
+        shown.extend(believed);
         if id.seq <= followed.last.seq {
             return shown;
         }
@@ -201,10 +207,8 @@ impl Missing {
     fn head(&mut self, room: RoomName, id: MessageId) -> Vec<Bytes> {
         let asks = self.asks;
         let Ok((mut shown, followed)) = self.follow(&room, id, id.seq) else { return Vec::new() };
-        if followed.is_far(id.seq) || followed.is_given_up(id.seq) {
-            let Some(believed) = followed.weigh(id.seq, None, asks) else { return shown };
-            shown.extend(believed);
-        }
+        let Some(believed) = followed.weigh(id, Some(id.seq), None, asks) else { return shown };
+        shown.extend(believed);
         followed.is_heard(id.seq, Some(id.seq));
         followed.head = followed.head.max(id.seq);
         if !asks {
@@ -213,7 +217,7 @@ impl Missing {
         shown
     }
 
-    /// The room that is followed, from `seq` on if it is new or has started over. The first one of which two in a row are heard is the one.
+    /// The room that is followed, from `seq` on if it is new. The first one of which two in a row are heard is the one.
     fn follow(&mut self, room: &RoomName, id: MessageId, seq: u64) -> Result<(Vec<Bytes>, &mut Followed), ()> {
         let (mut shown, last) = (Vec::new(), MessageId { epoch: id.epoch, seq });
         let anew = || Followed::new(room.clone(), last);
@@ -226,10 +230,6 @@ impl Missing {
             }
             shown.extend(std::mem::replace(followed, anew()).held.into_values());
             followed.is_sure = true;
-        }
-        if followed.last.epoch != id.epoch {
-            shown.extend(followed.start_over(last));
-            shown.extend(Format::Json.notice(&Notice::Reset { room: room.clone(), epoch: id.epoch }));
         }
         Ok((shown, followed))
     }
@@ -266,15 +266,29 @@ impl Followed {
         self.last.seq.saturating_sub(seq) > late && self.gaps.iter().any(|gap| gap.contains(&seq))
     }
 
-    /// Believes the number that was doubted if this odd one, of a message or of a heartbeat, speaks for it, and returns what is to be shown
-    /// then. Otherwise this is the one that is doubted now.
-    fn weigh(&mut self, seq: u64, message: Option<&Bytes>, asks: bool) -> Option<Vec<Bytes>> {
-        // A heartbeat tells of the same one again and again, where nothing is said.
-        let speaks_for = |doubted: u64| doubted.checked_add(1) == Some(seq) || (message.is_none() && doubted == seq);
+    /// Returns what is to be shown before a message or a heartbeat, unless it is one to doubt. An odd one is believed if what was doubted last
+    /// is the one before it, or as new as `newest`; otherwise it is the one that is doubted now, and `kept`.
+    fn weigh(&mut self, id: MessageId, newest: Option<u64>, kept: Option<Bytes>, asks: bool) -> Option<Vec<Bytes>> {
+        let is_of_now = self.last.epoch == id.epoch;
+        if is_of_now && !self.is_far(id.seq) && !self.is_given_up(id.seq) {
+            // The room goes on: whoever says that it has started over is somebody else.
+            self.doubted.take_if(|(doubted, _)| doubted.epoch != id.epoch);
+            return Some(Vec::new());
+        }
+        let speaks_for = |doubted: MessageId| {
+            let are_before = newest.map(|newest| id.seq.saturating_sub(1)..=newest);
+            doubted.epoch == id.epoch && are_before.is_some_and(|before| before.contains(&doubted.seq))
+        };
         match self.doubted.take() {
-            Some((doubted, frame)) if speaks_for(doubted) => Some(self.believe(doubted, frame, asks)),
+            Some((doubted, _)) if !is_of_now && speaks_for(doubted) => {
+                let mut shown = self.start_over(doubted);
+                (self.heard, self.is_sure) = (Some(doubted.seq), true);
+                shown.extend(Format::Json.notice(&Notice::Reset { room: self.room.clone(), epoch: id.epoch }));
+                Some(shown)
+            }
+            Some((doubted, frame)) if speaks_for(doubted) => Some(self.believe(doubted.seq, frame, asks)),
             _ => {
-                self.doubted = Some((seq, message.cloned()));
+                self.doubted = Some((id, kept));
                 None
             }
         }
@@ -370,6 +384,11 @@ mod tests {
 
     fn head(seq: u64) -> Bytes {
         format!(r#"{{"event":"head","room":"r","id":"k3f9-{seq}"}}"#).into()
+    }
+
+    /// A message and a heartbeat of the room once it has started over.
+    fn anew(seq: u64) -> [Bytes; 2] {
+        [message(seq), head(seq)].map(|frame| String::from_utf8_lossy(&frame).replace("k3f9", "aaaa").into())
     }
 
     /// The numbers of messages, and what else there is.
@@ -636,11 +655,48 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_starts_over_is_followed_from_there() {
+    fn a_room_that_starts_over_is_followed_with_its_second_message_or_heartbeat() {
+        for asks in [false, true] {
+            let [[first, beat], [second, _], [third, _]] = [1, 2, 3].map(anew);
+            for (behind, shown) in [(second.clone(), &["reset aaaa", "2"][..]), (beat, &["reset aaaa"])] {
+                let (mut missing, now) = (Missing::new(asks), Instant::now());
+                missing.take(message(5), now, 0);
+                assert_eq!(told(&missing.take(first.clone(), now, 0)), ["1"]);
+                assert_eq!(told(&missing.take(behind, now, 0)), shown);
+                assert_eq!(missing.due(), None);
+                missing.take(third.clone(), now, 0);
+                assert_eq!(missing.due().is_some(), asks && shown.len() == 1, "from now on it is this one");
+            }
+        }
+    }
+
+    #[test]
+    fn one_forged_datagram_of_another_epoch_starts_nothing_over() {
+        for asks in [false, true] {
+            let [[forged, beat], [next, _]] = [700, 701].map(anew);
+            let (mut missing, now) = (Missing::new(asks), Instant::now());
+            assert_eq!(told(&missing.take(message(5), now, 0)), ["5"]);
+            for seq in 6..9 {
+                assert!(missing.take(beat.clone(), now, 0).is_empty());
+                assert_eq!(told(&missing.take(message(seq), now, 0)), [seq.to_string()]);
+            }
+            assert_eq!(told(&missing.take(forged.clone(), now, 0)), ["700"], "shown, as anything that anybody says");
+            missing.take(message(10), now, 0);
+            assert_eq!(told(&missing.take(next.clone(), now, 0)), ["701"], "the room has gone on meanwhile");
+            assert_eq!(missing.due().is_some(), asks, "what is lost of the room is still asked for");
+        }
+    }
+
+    #[test]
+    fn the_message_that_says_that_a_room_has_started_over_is_shown_once() {
         let (mut missing, now) = (Missing::new(true), Instant::now());
         missing.take(message(5), now, 0);
-        let anew = Bytes::from(r#"{"room":"r","seq":1,"id":"aaaa-1","from":"ann","text":"1"}"#);
-        assert_eq!(told(&missing.take(anew, now, 0)), ["reset aaaa", "1"]);
+        missing.take(message(7), now, 0);
+        let [[first, _], [second, _]] = [1, 2].map(anew);
+        assert_eq!(told(&missing.take(first.clone(), now, 0)), ["1"]);
+        missing.ask(now);
+        let answer = [&br#"{"event":"reset","room":"r","epoch":"aaaa"}"#[..], &first, &second].join(&b'\n');
+        assert_eq!(told(&missing.answered(&answer, now)), ["7", "reset aaaa", "2"]);
     }
 
     #[test]
