@@ -2,15 +2,17 @@
 //!
 //! The test is the host 10.9.0.1; `s`, `t` and `u` are 10.9.0.2, .3 and .4. It is skipped where nobody may make such hosts.
 
+mod lasting;
+
+use crate::http::sockets::Socket as WebSocket;
 use crate::http::{asked, asked_at};
-use crate::process::{PATIENCE, Place, Program, command, installed, joined, output, until};
+use crate::process::{PATIENCE, Place, Program, command, installed, output, until};
 use serde_json::Value;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::any::type_name;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
 /// Tells a test that it runs behind the switch.
 const ALONE: &str = "SWITCHBOARD_TEST_ALONE";
@@ -168,11 +170,19 @@ fn what_a_host_says_reaches_every_member_in_order_and_what_members_say_is_on_the
             let group = format!("rooms=udp://{ONE}?room=r&format=raw&rate=100000");
             let program = serve("s", &[&tcp(2), "rooms=http://10.9.0.2:0", &group, "--workers", workers]);
             let (mut lines, host) = (member(&program, 1), host(&[ONE]));
+            let mut browser = WebSocket::at(&program, 1, "/rooms/r/ws");
+            host.send_to(b"first", ONE).expect("it is sent");
+            let mut said_there = || {
+                let told =
+                    std::iter::repeat_with(|| serde_json::from_str::<Value>(&browser.next()).expect("an object"));
+                told.filter_map(|told| Some(told["text"].as_str()?.to_owned())).next().expect("there is one more")
+            };
+            assert_eq!((said(&mut lines), said_there()), ("first".to_owned(), "first".to_owned()));
             for number in 0..1000 {
                 host.send_to(number.to_string().as_bytes(), ONE).expect("it is sent");
             }
             for number in 0..1000 {
-                assert_eq!(said(&mut lines), number.to_string());
+                assert_eq!((said(&mut lines), said_there()), (number.to_string(), number.to_string()));
             }
             let history = asked(program.tcp(1), "GET", "/rooms/r/messages?limit=1000", &[], "").body;
             assert!(history.contains(r#""from":"udp""#), "{history}");
@@ -370,60 +380,4 @@ fn forge(from: SocketAddr, text: &str) {
     packet.extend((8 + text.len() as u16).to_be_bytes().iter().chain(&[0, 0]));
     packet.extend(text.as_bytes());
     socket.send_to(&packet, &SocketAddr::V4(to).into()).expect("it is sent");
-}
-
-#[test]
-fn memberships_last_where_a_switch_forgets_those_that_are_not_said_again() {
-    behind_a_switch(memberships_last_where_a_switch_forgets_those_that_are_not_said_again, || {
-        let program = serve("s", &[&tcp(2), &format!("rooms=udp://{ONE}?room=r&format=raw")]);
-        let (mut lines, host) = (member(&program, 1), host(&[ONE]));
-        // In hundredths of a second, the shortest that the kernel takes: a membership lasts for 2.5 s. A querier trusts what it was told
-        // after as long as an answer may take when it begins, so that is set first.
-        let intervals = "mcast_query_interval 100 mcast_startup_query_interval 100 mcast_query_response_interval 50 mcast_membership_interval 250";
-        let bridge = "ip link set br0 type bridge";
-        let ran = output(Command::new("sh").args(["-c", &format!("{bridge} {intervals} && {bridge} mcast_querier 1")]));
-        assert!(ran.status.success(), "{ran:?}");
-        let sent = || {
-            let cables = std::fs::read_to_string("/proc/self/net/dev").expect("a list");
-            let cable = cables.lines().find_map(|line| line.trim().strip_prefix("vt:")).expect("it is there");
-            cable.split_whitespace().nth(9).and_then(|packets| packets.parse::<u64>().ok()).expect("a number")
-        };
-        host.set_read_timeout(Some(Duration::from_millis(10))).expect("it can be");
-        let mut at_last = 0;
-        for number in 0..750 {
-            host.send_to(number.to_string().as_bytes(), ONE).expect("it is sent");
-            assert_eq!(said(&mut lines), number.to_string());
-            // The switch's time is real.
-            let _ = host.recv(&mut [0]);
-            if number == 500 {
-                at_last = sent();
-            }
-        }
-        assert!(sent() - at_last < 100, "the switch does not send it where nobody wants it");
-    });
-}
-
-#[test]
-fn a_drain_tells_the_group_that_nothing_more_comes_and_nothing_does() {
-    behind_a_switch(a_drain_tells_the_group_that_nothing_more_comes_and_nothing_does, || {
-        let mut program =
-            serve("s", &["rooms=tcp://10.9.0.2:0?format=json", &format!("rooms=udp://{ONE}?room=r&format=json")]);
-        let (lines, host) = (member(&program, 1), host(&[ONE]));
-        let mut speaker = lines.get_ref().try_clone().expect("it can be");
-        speaker.set_read_timeout(Some(Duration::from_millis(1))).expect("it can be");
-        let speaks = std::thread::spawn(move || {
-            while speaker.write_all(b"on and on\n").is_ok() {
-                // A few hundred a second.
-                let _ = speaker.read(&mut [0]);
-            }
-        });
-        heard(&host);
-        program.signal(nix::sys::signal::Signal::SIGTERM);
-        program.logged("draining");
-        while !heard(&host).contains("\"event\":\"closed\"") {}
-        assert_eq!(program.end().code, Some(0));
-        joined(speaks);
-        host.set_nonblocking(true).expect("it can be");
-        assert_eq!(host.recv(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
-    });
 }

@@ -9,7 +9,12 @@ pub(crate) struct Socket(Client);
 
 impl Socket {
     pub(crate) fn open(program: &Program, path: &str) -> Self {
-        let mut client = Client::connect(program, 0);
+        Self::at(program, 0, path)
+    }
+
+    /// On one of several listeners.
+    pub(crate) fn at(program: &Program, listener: usize, path: &str) -> Self {
+        let mut client = Client::connect(program, listener);
         client.send(upgrade(path, &[]));
         let head = client.head();
         assert_eq!(head.status, 101, "{path}");
