@@ -346,6 +346,67 @@ fn all_that_is_queued_is_one_commit() {
 }
 
 #[test]
+fn whoever_waits_for_the_next_commit_is_called_when_all_that_is_queued_is_there() {
+    let folder = Folder::new("called");
+    let log = Arc::new(folder.open());
+    let before = log.metrics().commits.count;
+    let (sender, told) = mpsc::channel();
+    let queue = Arc::clone(&log);
+    // On the log's own thread, which calls nobody before it is through.
+    let many = move |_| {
+        for (name, count) in [("a", 1), ("b", 3)] {
+            let (log, sender, waiting) = (Arc::clone(&queue), sender.clone(), batch(name, 1, count));
+            queue.when_free(Box::new(move || {
+                log.append(&room(name), id(0), waiting, Box::new(move |result| sender.send(result).unwrap()));
+            }));
+        }
+        let done = Box::new(move |result| sender.send(result).unwrap());
+        queue.append(&room("c"), id(0), batch("c", 1, 2), done);
+    };
+    log.append(&room("first"), id(0), batch("first", 1, 1), Box::new(many));
+    let mut answers: Vec<_> = (0..3).map(|_| told.recv_timeout(PATIENCE).unwrap().unwrap().seq).collect();
+    answers.sort_unstable();
+    assert_eq!((answers, log.metrics().commits.count - before), (vec![1, 2, 3], 2));
+}
+
+#[test]
+fn what_a_room_is_published_until_the_log_is_free_is_one_batch() {
+    let folder = Folder::new("one-batch");
+    let log = Arc::new(folder.open());
+    let hub = Hub::builder().log(Arc::clone(&log) as Arc<dyn RoomLog>).build().unwrap();
+    let lobby = hub.room("lobby").unwrap();
+    let before = log.metrics().commits.count;
+    let (sender, told) = mpsc::channel();
+    let publisher = lobby.clone();
+    let publish = move |_| {
+        let published: Vec<_> = (1..=20).map(|number: u32| publisher.publish(number.to_string())).collect();
+        sender.send(published).unwrap();
+    };
+    log.append(&room("first"), id(0), batch("first", 1, 1), Box::new(publish));
+    let published = told.recv_timeout(PATIENCE).unwrap();
+    until(|| published.iter().all(|one| one.published().is_some()));
+    assert_eq!((lobby.last_id().seq, log.metrics().commits.count - before), (20, 2));
+}
+
+#[test]
+fn the_write_ahead_log_is_copied_beside_commits_and_written_from_its_start_again() {
+    let folder = Folder::new("copied");
+    let log = folder.open();
+    let (payload, mut last) = ("x".repeat(3000), 0);
+    until(|| {
+        let messages = (last + 1..=last + 200).map(|seq| message("a", id(seq), &payload)).collect();
+        append(&log, "a", last, messages).unwrap();
+        last += 200;
+        // Each message takes a page of it.
+        std::fs::metadata(folder.0.join("history.db-wal")).unwrap().len() < last * 1500
+    });
+    assert_eq!(read(&log, "a", Cursor::Before(id(last + 1)), 1, 1), [last]);
+    let log = folder_reopened(&folder, log);
+    assert_eq!(SqliteLog::check(&folder.0).unwrap().messages, last);
+    assert_eq!(append(&log, "a", last, batch("a", last + 1, last + 1)), Ok(id(last + 1)));
+}
+
+#[test]
 fn while_commits_fail_nothing_is_acknowledged_and_it_is_tried_again() {
     let folder = Folder::new("failing");
     let log = folder.open();

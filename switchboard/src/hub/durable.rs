@@ -1,7 +1,7 @@
 //! What of a room waits for its log: publications that nobody is shown yet.
 //!
-//! One batch is under way at a time. What is published meanwhile is the next one, so the log's own time is the window in which batches
-//! grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
+//! One batch is under way at a time. What is published until the log is free is the next one, so the log's own time is the window in which
+//! batches grow. Knows no members; whoever calls holds the room's lock, and hands over what comes out of it without.
 
 use super::elsewhere::Abroad;
 use super::membership::PublishError;
@@ -48,6 +48,8 @@ pub(super) struct Durable {
     underway: Vec<Unconfirmed>,
     waiting: Vec<Unconfirmed>,
     bytes: usize,
+    /// The log calls for what waits.
+    is_called_for: bool,
     /// Where others append to the log too.
     pub(super) sharing: Option<Box<Sharing>>,
 }
@@ -87,8 +89,15 @@ impl Durable {
         Ok(())
     }
 
+    /// Whether the log is to call for what waits, when it is free: it does so by itself for what comes until then.
+    pub(super) fn calls(&mut self) -> bool {
+        let has_next = self.underway.is_empty() && !self.waiting.is_empty();
+        has_next && !std::mem::replace(&mut self.is_called_for, true)
+    }
+
     /// All that waits, to be handed over behind `last`; unless something is under way.
     pub(super) fn next(&mut self, last: MessageId) -> Option<Handover> {
+        self.is_called_for = false;
         if !self.underway.is_empty() || self.waiting.is_empty() {
             return None;
         }

@@ -43,6 +43,12 @@ pub trait RoomLog: Send + Sync + 'static {
     /// [`Unavailable`](LogError::Unavailable) if it cannot keep anything now. In both cases nothing of the batch is kept.
     fn append(&self, room: &RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId>);
 
+    /// Calls `ready` when it begins its next commit, on a thread of its own: what is [appended](Self::append) within that call goes with it. So a
+    /// room has one batch in each commit, with all that was published by then. By default at once.
+    fn when_free(&self, ready: Box<dyn FnOnce() + Send>) {
+        ready();
+    }
+
     /// Reads messages of a room, oldest first, without a hole among them: those next to `from`, at least one if there is any, and no more
     /// than `limit`. Nothing stays open behind it. None if there are none there, as of another epoch.
     fn read(&self, room: &RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>>);

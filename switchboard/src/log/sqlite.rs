@@ -1,6 +1,6 @@
 //! A log in one SQLite database: what rooms publish is on disk before anybody is shown it.
 //!
-//! One thread writes, one reads (`writer.rs`, `reader.rs`); both are asked through a queue (`queue.rs`), and whoever asks never waits.
+//! One thread writes, and one copies what is written to its place (`writer.rs`); one reads (`reader.rs`). Writer and reader are asked through a queue (`queue.rs`), and whoever asks never waits.
 //! The tables are in `file.rs`, and described in docs/durability.md for those who query them.
 
 mod file;
@@ -128,7 +128,7 @@ impl SqliteLog {
     pub fn open(directory: &Path, options: SqliteOptions) -> Result<Self, SqliteError> {
         let directory = Directory::open(directory)?;
         let connection = directory.writer()?;
-        let reading = directory.reader()?;
+        let (copying, reading) = (directory.copier()?, directory.reader()?);
         let found = file::found(&connection).map_err(|error| directory.unusable(error))?;
         let shelves: HashMap<_, _> = found.iter().cloned().collect();
         let counts = Counts {
@@ -154,7 +154,7 @@ impl SqliteLog {
             thread.map_err(|source| shared.directory.unreachable(source))
         };
         let writing = Arc::clone(&shared);
-        log.threads.push(start("log-writer", Box::new(move || writer::run(&writing, connection, shelves)))?);
+        log.threads.push(start("log-writer", Box::new(move || writer::run(&writing, connection, copying, shelves)))?);
         let asked = Arc::clone(&shared);
         log.threads.push(start("log-reader", Box::new(move || reader::run(&asked, &reading)))?);
         Ok(log)
@@ -224,6 +224,10 @@ impl RoomLog for SqliteLog {
     fn append(&self, room: &RoomName, after: MessageId, batch: Vec<Arc<Message>>, done: Done<MessageId>) {
         self.shared.counts.waiting.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.shared.appends.push(writer::Errand::Append(writer::Append { room: room.clone(), after, batch, done }));
+    }
+
+    fn when_free(&self, ready: Box<dyn FnOnce() + Send>) {
+        self.shared.appends.push(writer::Errand::Call(ready));
     }
 
     fn read(&self, room: &RoomName, from: Cursor, limit: PageLimit, done: Done<Vec<Arc<Message>>>) {

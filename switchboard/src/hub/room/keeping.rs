@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use switchboard_proto::MessageId;
 
 impl RoomInner {
-    /// Has a publication wait for the log, which is asked at once if it is not busy with this room.
+    /// Has a publication wait for the log, which calls for it unless it is busy with this room.
     #[cold]
     pub(super) fn publish_durably(
         self: &Arc<Self>,
@@ -28,18 +28,19 @@ impl RoomInner {
         except: Except,
         link: Option<&Arc<Link>>,
     ) -> Result<Publication, Objection> {
-        let last = state.shown.last();
         let message = state.shown.next(&self.name, by, payload, SystemTime::now());
         let confirmation = Arc::new(Confirmation::default());
         let one = Unconfirmed { message, except, link: link.cloned(), confirmation: Arc::clone(&confirmation) };
         let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
         durable.wait(one, &self.holding.unsettled).map_err(|_| Objection::Unavailable)?;
-        let next = durable.next(last);
+        let calls = durable.calls();
         drop(state);
         if let Some(link) = link {
             link.awaits_confirmation();
         }
-        self.hand_over(next);
+        if calls {
+            self.call();
+        }
         Ok(Publication::waiting(confirmation))
     }
 
@@ -94,9 +95,20 @@ impl RoomInner {
         (is_own && last.seq > 0).then_some(last)
     }
 
-    /// Asks the log to keep the next batch, if there is one. No lock is held: it may be told of others meanwhile.
-    fn hand_over(self: &Arc<Self>, batch: Option<Handover>) {
-        let Some(Handover { after, messages, memberships }) = batch else { return };
+    /// Has the log call for what waits. No lock is held: it may do so at once.
+    fn call(self: &Arc<Self>) {
+        let mut called = Called(Some(Arc::clone(self)));
+        self.log().when_free(Box::new(move || called.hand_over()));
+    }
+
+    /// Asks the log to keep what waits, if anything does. No lock is held: it may be told of others meanwhile.
+    fn hand_over(self: &Arc<Self>) {
+        let next = {
+            let mut state = self.state.lock();
+            let last = state.shown.last();
+            state.durable.as_mut().and_then(|durable| durable.next(last))
+        };
+        let Some(Handover { after, messages, memberships }) = next else { return };
         let mut handed = Handed(Some(Arc::clone(self)));
         if let Some(shared) = self.log().shared() {
             let submission = |(message, membership)| Submission { message, membership };
@@ -106,7 +118,7 @@ impl RoomInner {
         self.log().append(&self.name, after, messages, Box::new(move |kept| handed.answer(kept.map(drop))));
     }
 
-    /// The log has answered for what was under way: what it has is shown, and what waited meanwhile is handed over.
+    /// The log has answered for what was under way: what it has is shown, and it calls for what waited meanwhile.
     fn settled(self: &Arc<Self>, kept: Result<(), LogError>) {
         let mut state = self.state.lock();
         let Some(durable) = &mut state.durable else { unreachable!("it is kept by a log") };
@@ -118,10 +130,12 @@ impl RoomInner {
                 behind = self.show(&mut state, Arc::clone(&one.message), one.except).cloned().or(behind);
             }
         }
-        let (last, class) = (state.shown.last(), state.options.class);
-        let next = state.durable.as_mut().and_then(|durable| durable.next(last));
+        let class = state.options.class;
+        let calls = state.durable.as_mut().is_some_and(|durable| durable.calls());
         drop(state);
-        self.hand_over(next);
+        if calls {
+            self.call();
+        }
         for (place, one) in answered.into_iter().enumerate() {
             let is_kept = shown.as_ref().map_or(kept.is_ok(), |shown| shown.get(place) == Some(&true));
             self.confirm(one, is_kept, class, behind.as_ref());
@@ -146,6 +160,23 @@ impl RoomInner {
             link.is_confirmed();
         }
         confirmation.settle(result);
+    }
+}
+
+/// A room that a log calls for what waits in it. It is called for once, also by a log that drops that.
+struct Called(Option<Arc<RoomInner>>);
+
+impl Called {
+    fn hand_over(&mut self) {
+        if let Some(room) = self.0.take() {
+            room.hand_over();
+        }
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }
 

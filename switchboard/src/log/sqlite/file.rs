@@ -202,19 +202,31 @@ impl Directory {
         })
     }
 
+    /// One that copies the write-ahead log into the database, which is there.
+    pub(super) fn copier(&self) -> Result<Connection, SqliteError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(self.database(), flags)
+            .and_then(|connection| Self::write_surely(&connection).map(|()| connection));
+        opened.map_err(|error| self.unusable(error))
+    }
+
+    fn write_surely(connection: &Connection) -> rusqlite::Result<()> {
+        connection.busy_timeout(BUSY_WAIT)?;
+        // Each commit is on disk before it is said to be, and in the database before the write-ahead log is written from its start again.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // It is asked for, once what was committed is acknowledged.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)
+    }
+
     /// Gives the format, if it is another one.
     fn prepare(connection: &Connection, length: u64) -> rusqlite::Result<Option<i64>> {
-        connection.busy_timeout(BUSY_WAIT)?;
+        Self::write_surely(connection)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // Each commit is on disk before it is said to be.
-        connection.pragma_update(None, "synchronous", "FULL")?;
         // Pages that become free are overwritten too, be it with one more write: they hold what was deleted, and copies of what is filed.
         connection.pragma_update(None, "secure_delete", true)?;
         // What is filed is of a room, as `FILE` says: looking for it once more, and keeping pages to go back to, would double the time of that.
         connection.pragma_update(None, "foreign_keys", false)?;
-        // The writer does it, once it has answered.
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         // In KiB, where negative.
         connection.pragma_update(None, "cache_size", -16_384)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -318,7 +330,9 @@ pub(super) fn check(connection: &Connection, how: &str) -> rusqlite::Result<()> 
 
 /// What is there of each room.
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<(RoomName, Shelf)>> {
-    let mut rooms = connection.prepare("SELECT name, id, epoch, gone, gone_sum FROM rooms WHERE name < '~'")?;
+    // In the order of the messages, so that their pages are read one behind the other: the index of names would have another one.
+    let mut rooms =
+        connection.prepare("SELECT name, id, epoch, gone, gone_sum FROM rooms WHERE +name < '~' ORDER BY id")?;
     let mut last =
         connection.prepare("SELECT seq, sum FROM filed WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT 1")?;
     // What is not filed: the sum is that of the row with the greatest number.

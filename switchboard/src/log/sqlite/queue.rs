@@ -49,6 +49,11 @@ impl<T> Queue<T> {
         self.state.lock().orders.is_empty()
     }
 
+    /// Takes all that is there now.
+    pub(super) fn take_now(&self) -> Vec<T> {
+        std::mem::take(&mut self.state.lock().orders)
+    }
+
     /// Takes all that is there; waits for at most `patience` if that is nothing.
     pub(super) fn take(&self, patience: Duration) -> Arrived<T> {
         let mut state = self.state.lock();

@@ -1,8 +1,10 @@
 //! The thread that writes: all that is queued goes into one transaction, with one sync, and is answered when that is done.
 //!
 //! There is no timer: a commit is the time in which the next batch gathers. What is beyond retention goes along with commits, and a
-//! little at a time while nothing is queued; so does copying the write-ahead log into the database.
+//! little at a time while nothing is queued.
 
+mod copying;
+mod errand;
 mod filing;
 mod forgetting;
 mod statements;
@@ -12,13 +14,17 @@ use super::file::{Identity, is_damage};
 use super::queue::Arrived;
 use super::shelf::Shelf;
 use super::{Shared, Standing};
-use crate::log::{Done, LogError};
+use crate::log::LogError;
+use copying::Copier;
+use errand::{Answer, refuse, refuse_all};
+pub(super) use errand::{Append, Errand};
 use filing::{RECENT_ROWS, REST, is_scattered, payload_bytes, place};
 use rusqlite::{Connection, ffi};
 pub(super) use statements::{MessageTable, Statements};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::{Message, MessageId, RoomName};
 use tidying::{LOOK_BYTES, PAGE_BYTES};
@@ -37,40 +43,6 @@ const STEP_ROWS: usize = 1024;
 /// Rooms that one step looks at.
 const STEP_ROOMS: usize = 64;
 
-/// What the writer is asked for.
-pub(super) enum Errand {
-    Append(Append),
-    /// The retention of this room has changed.
-    Keep(RoomName),
-    Forget(RoomName, Done<()>),
-    Purge(RoomName, MessageId, Done<()>),
-}
-
-/// Messages of one room.
-pub(super) struct Append {
-    pub(super) room: RoomName,
-    pub(super) after: MessageId,
-    pub(super) batch: Vec<Arc<Message>>,
-    pub(super) done: Done<MessageId>,
-}
-
-/// What is told once the transaction is over, if it is a success.
-enum Answer {
-    Appended(Done<MessageId>, Result<MessageId, LogError>),
-    Forgotten(Done<()>),
-}
-
-impl Answer {
-    fn tell(self, failure: Option<&LogError>) {
-        match (self, failure) {
-            (Self::Appended(done, result), None) => done(result),
-            (Self::Appended(done, _), Some(error)) => done(Err(error.clone())),
-            (Self::Forgotten(done), None) => done(Ok(())),
-            (Self::Forgotten(done), Some(error)) => done(Err(error.clone())),
-        }
-    }
-}
-
 /// What rooms are after a transaction that is not over yet; none: it has them no more.
 type Changed = HashMap<RoomName, Option<Shelf>>;
 
@@ -79,6 +51,7 @@ struct Writer<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
     statements: Statements<'a>,
+    copier: Copier,
     shelves: HashMap<RoomName, Shelf>,
     /// The same by their bytes, so that the one that has most is found without looking at all of them.
     by_bytes: BTreeSet<(u64, RoomName)>,
@@ -107,16 +80,19 @@ struct Writer<'a> {
 }
 
 /// Does what is asked for until nothing more will be.
-pub(super) fn run(shared: &Shared, connection: Connection, shelves: HashMap<RoomName, Shelf>) {
-    let sound = {
-        match Writer::new(shared, &connection, shelves) {
+pub(super) fn run(shared: &Shared, connection: Connection, copying: Connection, shelves: HashMap<RoomName, Shelf>) {
+    let sound = thread::scope(|scope| {
+        let writer = Copier::start(scope, shared, copying)
+            .map_err(|error| error.to_string())
+            .and_then(|copier| Writer::new(shared, &connection, copier, shelves).map_err(|error| error.to_string()));
+        match writer {
             Ok(mut writer) => writer.run(),
-            Err(error) => {
-                refuse_all(shared, &error.to_string());
+            Err(reason) => {
+                refuse_all(shared, &reason);
                 false
             }
         }
-    };
+    });
     if sound {
         if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             warn!(%error, "the log was not written back at its end; the next start does it");
@@ -127,36 +103,11 @@ pub(super) fn run(shared: &Shared, connection: Connection, shelves: HashMap<Room
     }
 }
 
-/// There is no writer: nothing that is asked for is done.
-fn refuse_all(shared: &Shared, reason: &str) {
-    error!(error = reason, "the log is broken");
-    let reason: Arc<str> = reason.into();
-    shared.standing.send_replace(Standing::Broken(Arc::clone(&reason)));
-    loop {
-        match shared.appends.take(SWEEP) {
-            Arrived::Some(orders) => orders.into_iter().for_each(|order| refuse(shared, order, &reason)),
-            Arrived::Nothing => {}
-            Arrived::Closed => return,
-        }
-    }
-}
-
-fn refuse(shared: &Shared, order: Errand, reason: &Arc<str>) {
-    let error = LogError::Unavailable(Arc::clone(reason));
-    match order {
-        Errand::Append(append) => {
-            shared.counts.waiting.fetch_sub(append.batch.len() as u64, Ordering::Relaxed);
-            (append.done)(Err(error));
-        }
-        Errand::Forget(_, done) | Errand::Purge(_, _, done) => done(Err(error)),
-        Errand::Keep(_) => {}
-    }
-}
-
 impl<'a> Writer<'a> {
     fn new(
         shared: &'a Shared,
         connection: &'a Connection,
+        copier: Copier,
         shelves: HashMap<RoomName, Shelf>,
     ) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
@@ -167,6 +118,7 @@ impl<'a> Writer<'a> {
             shared,
             connection,
             statements,
+            copier,
             shelves,
             by_bytes,
             recent,
@@ -191,13 +143,47 @@ impl<'a> Writer<'a> {
     fn run(&mut self) -> bool {
         loop {
             match self.shared.appends.take(self.patience()) {
-                Arrived::Some(orders) => self.work(orders),
+                Arrived::Some(orders) => {
+                    let gathered = self.gather(orders);
+                    self.work(gathered);
+                }
                 Arrived::Nothing => {}
-                Arrived::Closed => return !self.is_broken,
+                Arrived::Closed => return self.is_sound(),
             }
             if !self.is_broken {
                 self.tidy();
             }
+        }
+    }
+
+    /// Whether all that it was told to be written is.
+    fn is_sound(&mut self) -> bool {
+        if let Err(error) = self.copier.finish()
+            && is_final(&error)
+        {
+            self.fail(&error);
+        }
+        !self.is_broken
+    }
+
+    /// Calls whoever wants to be called now, and takes what comes of that. Each room has itself called once, until it is answered: there is an end to it.
+    fn gather(&self, orders: Vec<Errand>) -> Vec<Errand> {
+        let (mut coming, mut gathered) = (orders, Vec::new());
+        loop {
+            let mut has_called = false;
+            for errand in coming {
+                match errand {
+                    Errand::Call(ready) => {
+                        has_called = true;
+                        ready();
+                    }
+                    other => gathered.push(other),
+                }
+            }
+            if !has_called {
+                return gathered;
+            }
+            coming = self.shared.appends.take_now();
         }
     }
 
@@ -215,6 +201,9 @@ impl<'a> Writer<'a> {
     }
 
     fn work(&mut self, orders: Vec<Errand>) {
+        if orders.is_empty() {
+            return;
+        }
         let began = Instant::now();
         if self.is_broken || self.retry.is_some_and(|retry| began < retry) {
             let Err(LogError::Unavailable(reason)) = self.shared.health() else { return };
@@ -279,6 +268,7 @@ impl<'a> Writer<'a> {
                     }
                     answers.push(Answer::Forgotten(done));
                 }
+                Errand::Call(_) => unreachable!("whoever wanted it was called"),
                 Errand::Keep(room) => drop(self.due.insert(room)),
             }
         }

@@ -7,6 +7,13 @@ use tracing::warn;
 /// Pages of the write-ahead log, of 4 KiB each, from which it is copied into the database. How many it has is asked once that many bytes, or
 /// thereabouts, were written: SQLite compiles the question anew each time, which takes as long as inserting two messages.
 const CHECKPOINT_PAGES: i64 = 2000;
+
+/// Pages that the writer copies by itself: so few that it takes no longer than a commit. And how often all that there is by then is copied beside it
+/// until they are so few.
+const END_PAGES: i64 = 256;
+const ROUNDS: u32 = 4;
+
+/// Bytes after which it looks.
 pub(super) const LOOK_BYTES: usize = 1 << 20;
 pub(super) const PAGE_BYTES: usize = 4096;
 
@@ -66,12 +73,23 @@ impl Writer<'_> {
         self.statements.commit()
     }
 
-    /// Copies the write-ahead log into the database once it is long enough: from then on it is written from its start again.
+    /// Has the write-ahead log copied into the database once it is long enough. With its end it is written from its start again.
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        if self.unseen < LOOK_BYTES {
+        let is_long = match self.copier.copied() {
+            Some(copied) => copied.map(|()| true)?,
+            None if self.copier.is_busy() || self.unseen < LOOK_BYTES => return Ok(()),
+            None => false,
+        };
+        self.unseen = 0;
+        let unwritten = self.statements.unwritten_pages()?;
+        if !is_long && unwritten < CHECKPOINT_PAGES {
             return Ok(());
         }
-        self.unseen = 0;
-        if self.statements.unwritten_pages()? >= CHECKPOINT_PAGES { self.statements.checkpoint() } else { Ok(()) }
+        if unwritten > END_PAGES && self.copier.rounds < ROUNDS {
+            self.copier.ask();
+            return Ok(());
+        }
+        self.copier.rounds = 0;
+        self.statements.checkpoint()
     }
 }
