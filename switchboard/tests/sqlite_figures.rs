@@ -58,7 +58,8 @@ impl Taken {
 
 /// So many publishers, each with one message under way.
 fn publish(rooms: &[Room], publishers: usize, taken: &mut Taken) {
-    measure(publishers, taken, |number, end| {
+    let end = Instant::now() + TURN;
+    let wall = measure(publishers, taken, |number| {
         let room = rooms[number % rooms.len()].clone();
         async move {
             let mut latencies = Vec::new();
@@ -72,43 +73,47 @@ fn publish(rooms: &[Room], publishers: usize, taken: &mut Taken) {
             latencies
         }
     });
+    taken.wall += wall;
 }
 
 /// So many messages a second from 100 publishers, whether those before are there or not: each is late from when it was due.
 fn publish_at(rate: u32, rooms: &[Room], taken: &mut Taken) {
     let publishers = 100;
     let between = Duration::from_secs(1) * publishers / rate;
-    measure(publishers as usize, taken, |number, end| {
+    let each = TURN.div_duration_f64(between).round() as u32;
+    let _ = measure(publishers as usize, taken, |number| {
         let room = rooms[number % rooms.len()].clone();
         async move {
             let first = tokio::time::Instant::now() + between * number as u32 / publishers;
             let (mut due, mut published) = (tokio::time::interval_at(first, between), tokio::task::JoinSet::new());
-            while Instant::now() < end {
+            for _ in 0..each {
                 let (room, due) = (room.clone(), due.tick().await);
                 published.spawn(async move { room.publish(PAYLOAD).await.map(|_| due.elapsed()).unwrap() });
             }
             published.join_all().await
         }
     });
+    // What is late of it is told by the latencies.
+    taken.wall += between * each;
 }
 
-/// Runs so many publishers until the turn is over, each of which gives how long its messages took.
-fn measure<F>(publishers: usize, taken: &mut Taken, publisher: impl Fn(usize, Instant) -> F)
+/// Runs so many publishers, each of which gives how long its messages took, and says how long that was.
+fn measure<F>(publishers: usize, taken: &mut Taken, publisher: impl Fn(usize) -> F) -> Duration
 where
     F: Future<Output = Vec<Duration>> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (began, used, end) = (Instant::now(), cpu(), Instant::now() + TURN);
+    let (began, used) = (Instant::now(), cpu());
     let latencies = runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..publishers {
-            tasks.spawn(publisher(number, end));
+            tasks.spawn(publisher(number));
         }
         tasks.join_all().await.concat()
     });
-    taken.wall += began.elapsed();
     taken.cpu += cpu().saturating_sub(used);
     taken.latencies.extend(latencies);
+    began.elapsed()
 }
 
 /// A commit of one row, and nothing else.
