@@ -41,8 +41,11 @@ static void send_all(int fd, const char *from, int length) {
 // Message `number` was acknowledged.
 static void acknowledged(struct publisher *p, long number) {
   int place = number % window;
-  if (number < p->acknowledged - window || number >= p->published || !p->is_waited_for[place])
-    die("acknowledged", "what nobody waits for");
+  if (number < p->acknowledged - window || number >= p->published || !p->is_waited_for[place]) {
+    char what[100];
+    snprintf(what, sizeof what, "message %ld, for which nobody waits: %ld were published, and %ld acknowledged", number, p->published, p->acknowledged);
+    die("acknowledged", what);
+  }
   p->is_waited_for[place] = 0;
   p->acknowledged++;
   double at = now();
@@ -82,7 +85,8 @@ static int nats(struct publisher *p, char *from, int length) {
   }
   whole = end - from + 1 + size + 2;
   if (length < whole) return 0;
-  if (!memmem(end, size, "\"seq\":", 6)) die("nats", end + 1);
+  // Of one that was not kept it says a number as well.
+  if (!memmem(end, size, "\"seq\":", 6) || memmem(end, size, "\"error\":", 8)) die("nats", end + 1);
   acknowledged(p, atol(strrchr(subject, '.') + 1));
   return whole;
 }
