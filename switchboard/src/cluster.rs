@@ -37,7 +37,6 @@ use table::NodeTable;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -158,7 +157,7 @@ impl Cluster {
         if self.shared.serves.set((hub.here(), runtime.clone())).is_err() {
             return;
         }
-        let serving = NodeTask { shared: Arc::clone(&self.shared), hub: hub.here(), began: Instant::now() };
+        let serving = NodeTask::new(Arc::clone(&self.shared), hub.here());
         let keeping = NameKeeping { shared: Arc::clone(&self.shared), hub: hub.here() };
         let tasks = [runtime.spawn(serving.run()).abort_handle(), runtime.spawn(keeping.run()).abort_handle()];
         // It was not set before.

@@ -59,6 +59,7 @@ mod listening;
 mod metrics;
 #[cfg(feature = "nats")]
 mod nats_log;
+mod nodes;
 mod order;
 mod overflow;
 mod plain;

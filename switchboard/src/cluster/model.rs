@@ -286,3 +286,12 @@ fn rooms_that_a_node_has_no_more_are_forgotten_a_few_at_a_time() {
     assert_eq!((left, table.only_there()), (8900 - 3, 1100 + 3));
     assert_eq!(table.members(&RoomName::parse("r005000").expect("a name")), Some(4));
 }
+
+#[test]
+fn a_node_that_goes_while_some_of_its_rooms_are_being_forgotten_leaves_none() {
+    let mut table = crowded(10_000);
+    assert!(!table.hear(b"rooms 1 7 9 * r005000\n", Duration::ZERO).changes.is_empty());
+    table.expire(Duration::from_mins(1));
+    while table.forget_more().is_some() {}
+    assert_eq!((table.peers(), table.only_there(), table.behind(None, 9)), (0, 0, Vec::new()));
+}

@@ -23,32 +23,38 @@ const AT_ONCE: usize = 256;
 const TOLD_AT_ONCE: usize = 1024;
 
 pub(super) struct NodeTask {
-    pub(super) shared: Arc<Shared>,
-    pub(super) hub: HubHere,
-    pub(super) began: Instant,
+    shared: Arc<Shared>,
+    hub: HubHere,
+    began: Instant,
+    beat_at: Instant,
 }
 
 impl NodeTask {
-    pub(super) async fn run(self) {
-        let (mut beat_at, mut news_at) = (self.began, self.began);
+    pub(super) fn new(shared: Arc<Shared>, hub: HubHere) -> Self {
+        let began = Instant::now();
+        Self { shared, hub, began, beat_at: began }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut news_at = self.began;
         loop {
             for (word, asker) in self.shared.heard.take() {
                 match asker {
                     Some(asker) => self.answer(&word, asker),
                     None => self.hear(&word).await,
                 }
-                // There may be thousands, and the log's task is on this thread too.
-                yield_now().await;
-                self.beat(&mut beat_at).await;
+                self.breathe().await;
             }
-            self.beat(&mut beat_at).await;
+            self.beat();
+            // Of whoever has not beaten for long.
+            self.follow(Effects::default()).await;
             let now = Instant::now();
             let has_news = !self.shared.changed.lock().is_empty();
             if has_news && news_at <= now {
                 news_at = now + NEWS_EVERY;
                 self.tell_news().await;
             }
-            let next = if has_news { beat_at.min(news_at) } else { beat_at };
+            let next = if has_news { self.beat_at.min(news_at) } else { self.beat_at };
             // Both may be dropped at any time.
             tokio::select! {
                 () = self.shared.heard.said.notified() => {}
@@ -57,35 +63,40 @@ impl NodeTask {
         }
     }
 
-    async fn hear(&self, word: &[u8]) {
+    async fn hear(&mut self, word: &[u8]) {
         let outcome = self.shared.table.lock().hear(word, self.began.elapsed());
         self.follow(outcome).await;
     }
 
-    /// Says that this node is there, if it is time to, and forgets those that have not.
-    async fn beat(&self, at: &mut Instant) {
+    /// Lets other tasks have their turn, of which the log's is on this thread too. However much there is to do, this node goes on beating.
+    async fn breathe(&mut self) {
+        yield_now().await;
+        self.beat();
+    }
+
+    /// Says that this node is there, if it is time to; those that have not for long are to be forgotten.
+    fn beat(&mut self) {
         let now = Instant::now();
-        if *at <= now {
-            *at = now + BEAT;
+        if self.beat_at <= now {
+            self.beat_at = now + BEAT;
             let beat = {
                 let mut table = self.shared.table.lock();
                 table.expire(self.began.elapsed());
                 table.beat()
             };
             self.shared.bus.tell_all(beat);
-            self.follow(Effects::default()).await;
         }
     }
 
     /// Tells the others what has changed in rooms of this node.
-    async fn tell_news(&self) {
+    async fn tell_news(&mut self) {
         let rooms = std::mem::take(&mut *self.shared.changed.lock());
         for some in rooms.chunks(TOLD_AT_ONCE) {
             let mut news: Vec<(RoomCount, RoomNews)> = Vec::new();
             for (place, room) in some.iter().enumerate() {
                 news.push(self.news(room.clone()));
                 if place % AT_ONCE == AT_ONCE - 1 {
-                    yield_now().await;
+                    self.breathe().await;
                 }
             }
             let pieces = self.shared.table.lock().tell(news);
@@ -118,7 +129,8 @@ impl NodeTask {
         self.shared.bus.answer(&asker, told);
     }
 
-    async fn follow(&self, mut effects: Effects) {
+    /// Does what was heard, and forgets what is to be forgotten.
+    async fn follow(&mut self, mut effects: Effects) {
         loop {
             let Effects { said, changes } = effects;
             for (node, word) in said {
@@ -130,12 +142,12 @@ impl NodeTask {
             for (place, change) in changes.into_iter().enumerate() {
                 self.hub.changed(&change.room, change.members, change.news);
                 if place % AT_ONCE == AT_ONCE - 1 {
-                    yield_now().await;
+                    self.breathe().await;
                 }
             }
             let Some(more) = self.shared.table.lock().forget_more() else { return };
             effects = more;
-            yield_now().await;
+            self.breathe().await;
         }
     }
 }

@@ -312,7 +312,8 @@ impl NodeTable {
         }
     }
 
-    /// Forgets more of what nodes have no more; none once there is nothing of it left. To be called until then before anything else is heard.
+    /// Forgets more of what nodes have no more; none once there is nothing of it left. Is called until then behind what was heard, before
+    /// anything else is.
     pub(super) fn forget_more(&mut self) -> Option<Effects> {
         let forgetting = self.forgetting.pop_front()?;
         let mut outcome = Effects::default();
@@ -332,7 +333,7 @@ impl NodeTable {
         if some.len() == FORGOTTEN_AT_ONCE {
             forgetting.after = some.last().cloned();
             self.forgetting.push_back(forgetting);
-        } else if self.peers.get(&node).is_some_and(|peer| peer.is_gone) {
+        } else if self.peers.get(&node).is_some_and(|peer| peer.is_gone && peer.rooms.is_empty()) {
             self.peers.remove(&node);
         }
     }
