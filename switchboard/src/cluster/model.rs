@@ -295,3 +295,36 @@ fn a_node_that_goes_while_some_of_its_rooms_are_being_forgotten_leaves_none() {
     while table.forget_more().is_some() {}
     assert_eq!((table.peers(), table.only_there(), table.behind(None, 9)), (0, 0, Vec::new()));
 }
+
+#[test]
+fn however_many_ask_a_node_tells_its_rooms_to_the_first_and_once_to_all() {
+    let mut table = NodeTable::new(NodeId(0));
+    let room = RoomName::parse("a").expect("a name");
+    table.tell(vec![((room, Some(2)), RoomNews::default())]);
+    let mut told = |at: Duration, askers: std::ops::Range<u64>| -> Vec<_> {
+        let said = askers.flat_map(|asker| table.hear(format!("want 1 {asker:x}\n").as_bytes(), at).said);
+        said.map(|(to, _)| to).collect()
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(told(Duration::ZERO, 1..65), [Some(NodeId(1)), None]);
+    assert_eq!(told(second / 2, 1..65), []);
+    assert_eq!(told(second, 7..9), [Some(NodeId(7)), None]);
+    assert_eq!(told(second * 3, 9..10), [Some(NodeId(9))]);
+}
+
+#[test]
+fn a_list_of_what_is_known_to_be_so_is_passed_over() {
+    let (mut teller, mut table) = (NodeTable::new(NodeId(1)), NodeTable::new(NodeId(0)));
+    let room = RoomName::parse("a").expect("a name");
+    for piece in teller.tell(vec![((room.clone(), Some(2)), RoomNews::default())]) {
+        table.hear(&piece, Duration::ZERO);
+    }
+    let hears_list = |table: &mut NodeTable, members| {
+        table.hear(format!("rooms 1 1 1 * *\na {members}\n").as_bytes(), Duration::ZERO);
+        table.members(&room)
+    };
+    assert_eq!(hears_list(&mut table, 3), Some(3), "nobody has said that it is known");
+    hears_list(&mut table, 2);
+    assert!(table.hear(&teller.beat(), Duration::ZERO).said.is_empty());
+    assert_eq!(hears_list(&mut table, 3), Some(2));
+}

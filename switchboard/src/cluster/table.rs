@@ -18,8 +18,11 @@ pub(super) const BEAT: Duration = Duration::from_secs(2);
 /// A node that has not been heard for so long is gone, and so are its members.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A node is asked for everything this often, and tells it to each other one this often.
+/// Another node is asked for everything at most this often.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// This node tells everything at most twice in this time, once to one node and once to all: whoever then lacks something asks again.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Nodes that are known; what others say is passed over.
 const MOST_NODES: usize = 64;
@@ -52,11 +55,19 @@ struct Peer {
     digest: u64,
     /// Where it is counted.
     rooms: BTreeSet<RoomName>,
-    /// When it was asked for everything, and when it was told everything.
+    /// As of which version all of that was as it has it itself.
+    agreed: Option<u64>,
+    /// When it was asked for everything.
     asked: Option<Duration>,
-    told: Option<Duration>,
     /// It is no peer any more once its rooms are forgotten.
     is_gone: bool,
+}
+
+impl Peer {
+    /// Whether a list as of this version may say anything new of it.
+    fn lacks(&self, version: u64) -> bool {
+        version >= self.version && self.agreed != Some(version)
+    }
 }
 
 /// Rooms that a node has no more: those between two names that are not among `kept`.
@@ -80,6 +91,9 @@ pub(super) struct NodeTable {
     entries: usize,
     peers: HashMap<NodeId, Peer>,
     forgetting: VecDeque<Forgetting>,
+    /// When everything was told to one node, and when to all.
+    told_one: Option<Duration>,
+    told_all: Option<Duration>,
 }
 
 fn sum(there: &[(NodeId, u32)]) -> usize {
@@ -96,8 +110,8 @@ fn digest(room: &RoomName, members: u32) -> u64 {
 impl NodeTable {
     pub(super) fn new(own: NodeId) -> Self {
         let (version, digest, only_there, entries) = Default::default();
-        let (here, there, peers, forgetting) = Default::default();
-        Self { own, version, digest, here, there, only_there, entries, peers, forgetting }
+        let (here, there, peers, forgetting, told_one, told_all) = Default::default();
+        Self { own, version, digest, here, there, only_there, entries, peers, forgetting, told_one, told_all }
     }
 
     /// Members of a room on other nodes.
@@ -163,9 +177,12 @@ impl NodeTable {
             Some(NodeWord::Want { node }) if node != self.own => self.tell_all(node, now, &mut outcome),
             Some(NodeWord::Bye { node }) => self.forget(node),
             Some(NodeWord::Beat { node, version, digest }) if self.knows(node, now) => {
-                let Some(peer) = self.peers.get(&node) else { return outcome };
+                let Some(peer) = self.peers.get_mut(&node) else { return outcome };
+                let is_same = version == peer.version && digest == peer.digest;
+                if is_same {
+                    peer.agreed = Some(version);
                 // A beat that is late says nothing of what came behind it.
-                if version > peer.version || version == peer.version && digest != peer.digest {
+                } else if version >= peer.version {
                     self.ask(node, now, &mut outcome);
                 }
             }
@@ -186,7 +203,7 @@ impl NodeTable {
                 }
             }
             Some(NodeWord::Rooms { node, version, after, until, rooms })
-                if self.knows(node, now) && self.peers.get(&node).is_some_and(|peer| version >= peer.version) =>
+                if self.knows(node, now) && self.peers.get(&node).is_some_and(|peer| peer.lacks(version)) =>
             {
                 self.replace(node, (after, until.clone()), rooms, &mut outcome);
                 if let Some(peer) = self.peers.get_mut(&node).filter(|_| until.is_none()) {
@@ -203,8 +220,8 @@ impl NodeTable {
         if node == self.own || self.peers.len() >= MOST_NODES && !self.peers.contains_key(&node) {
             return false;
         }
-        let (version, digest, rooms, asked, told, is_gone) = Default::default();
-        let new = || Peer { heard: now, version, digest, rooms, asked, told, is_gone };
+        let (version, digest, rooms, agreed, asked, is_gone) = Default::default();
+        let new = || Peer { heard: now, version, digest, rooms, agreed, asked, is_gone };
         let peer = self.peers.entry(node).or_insert_with(new);
         peer.heard = now;
         !peer.is_gone
@@ -219,17 +236,25 @@ impl NodeTable {
         }
     }
 
-    /// Tells a node everything, if it was not told just now.
+    /// Tells everything: the node that asks alone, or all of them where another one was told just now. However many ask, it is written twice in a
+    /// while.
     fn tell_all(&mut self, node: NodeId, now: Duration, outcome: &mut Effects) {
-        if self.knows(node, now)
-            && let Some(peer) = self.peers.get_mut(&node)
-            && peer.told.is_none_or(|told| now.saturating_sub(told) >= AGAIN / 2)
-        {
-            peer.told = Some(now);
-            let here = self.here.iter().map(|(name, members)| (name.clone(), *members));
-            let pieces = words::rooms(self.own, self.version, here);
-            outcome.said.extend(pieces.into_iter().map(|piece| (Some(node), piece)));
-        }
+        let is_recent = |told: Option<Duration>| told.is_some_and(|told| now.saturating_sub(told) < TOLD_EVERY);
+        let to = match (is_recent(self.told_one), is_recent(self.told_all)) {
+            _ if !self.knows(node, now) => return,
+            (false, _) => {
+                self.told_one = Some(now);
+                Some(node)
+            }
+            (true, false) => {
+                self.told_all = Some(now);
+                None
+            }
+            (true, true) => return,
+        };
+        let here = self.here.iter().map(|(name, members)| (name.clone(), *members));
+        let pieces = words::rooms(self.own, self.version, here);
+        outcome.said.extend(pieces.into_iter().map(|piece| (to, piece)));
     }
 
     /// A node has these rooms between two names, and no others.
