@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod serving;
 mod table;
+mod together;
 mod words;
 
 pub use crate::hub::elsewhere::{

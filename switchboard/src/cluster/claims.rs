@@ -323,3 +323,25 @@ async fn while_names_cannot_be_given_back_a_bounded_number_waits_and_none_is_cla
     node.renew().await;
     assert_eq!(node.claim(&name("eve")).await, Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_are_put_anew_and_given_back_side_by_side() {
+    let scene = Scene::new(13).await;
+    let node = &scene.nodes[0].1;
+    let names: Vec<_> = (0..64).map(|number| name(&format!("n{number}"))).collect();
+    for name in &names {
+        assert_eq!(node.claim(name).await, Ok(()));
+        node.unguard(name);
+    }
+    scene.world.lock().records.clear();
+    assert_eq!(node.renew().await, LeaseRenewal::Anew);
+    // A put takes 60 ms at most, and a look 5.
+    let mut began = Instant::now();
+    assert_eq!(node.put_anew(64).await, (vec![], false));
+    assert!(began.elapsed() < Duration::from_millis(130), "{:?}", began.elapsed());
+    assert!(names.iter().all(|name| node.release(name)));
+    began = Instant::now();
+    assert!(!node.give_back(64).await);
+    assert!(began.elapsed() < Duration::from_millis(65), "{:?}", began.elapsed());
+    assert_eq!(scene.nodes[1].1.find(&names[63], None).await, Ok(None));
+}

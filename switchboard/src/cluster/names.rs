@@ -5,6 +5,7 @@
 
 use super::bus::{Bus, NodeId, NodeRecord, PutError, RecordsAway};
 use super::freed::{Freed, FreedNames};
+use super::together::together;
 use crate::hub::log::answered;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -284,13 +285,14 @@ impl NameRecords {
         true
     }
 
-    /// Gives back what is nobody's any more, a few at a time. Says whether there may be more to do at once.
+    /// Gives back what is nobody's any more, a few side by side. Says whether there may be more to do at once.
     pub(super) async fn give_back(&self, limit: usize) -> bool {
         let some = self.state.lock().freed.take(limit);
+        let given = together(some.iter().map(|(name, freed)| self.give_one_back(name, *freed))).await;
         let mut is_away = false;
         let mut later = Vec::new();
-        for (name, freed) in some {
-            match self.give_one_back(&name, freed).await {
+        for ((name, _), given) in some.into_iter().zip(given) {
+            match given {
                 Ok(None) => {}
                 Ok(Some(freed)) => later.push((name, freed)),
                 Err(freed) => {
@@ -375,25 +377,22 @@ impl NameRecords {
         LeaseRenewal::Away
     }
 
-    /// Puts names anew that are of an earlier term, a few at a time. Gives those that another node has taken, and whether there are more that can
-    /// be put at once.
+    /// Puts names anew that are of an earlier term, a few side by side. Gives those that another node has taken, and whether there are more that
+    /// can be put at once.
     pub(super) async fn put_anew(&self, limit: usize) -> (Vec<UserName>, bool) {
         let some: Vec<_> = self.state.lock().outdated.iter().take(limit).cloned().collect();
+        let put = together(some.iter().map(|name| self.put_one_anew(name))).await;
+        let is_away = put.contains(&Err(Unclaimed::Unavailable));
+        let mut state = self.state.lock();
         let mut lost = Vec::new();
-        for name in some {
-            match self.put_one_anew(&name).await {
-                Ok(()) => {}
-                Err(Unclaimed::Taken(_)) => {
-                    let mut state = self.state.lock();
-                    state.outdated.remove(&name);
-                    state.held.remove(&name);
-                    drop(state);
-                    lost.push(name);
-                }
-                Err(Unclaimed::Unavailable) => return (lost, false),
+        for (name, put) in some.into_iter().zip(put) {
+            if let Err(Unclaimed::Taken(_)) = put {
+                state.outdated.remove(&name);
+                state.held.remove(&name);
+                lost.push(name);
             }
         }
-        (lost, !self.state.lock().outdated.is_empty())
+        (lost, !is_away && !state.outdated.is_empty())
     }
 
     /// Whether nobody may rely on it that a name is this node's, since it is of an earlier term.
