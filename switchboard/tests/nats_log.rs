@@ -10,7 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use switchboard::log::replica::{AppendError, Engine, EngineError, EngineEvents, LogIdentity, Position, Stored};
+use switchboard::log::replica::{
+    AppendError, CheckedRooms, Engine, EngineError, EngineEvents, LogIdentity, Position, Stored,
+};
 use switchboard::log::{NatsCredentials, NatsEngine, NatsError, NatsOptions, NatsProfile};
 use switchboard::{RoomName, Trust};
 use tokio::sync::oneshot;
@@ -85,7 +87,7 @@ impl Node {
         self.ask(Engine::identity).await
     }
 
-    async fn check(&self, rooms: &[RoomName], after: u64) -> Result<Vec<(RoomName, Stored)>, EngineError> {
+    async fn check(&self, rooms: &[RoomName], after: u64) -> Result<CheckedRooms, EngineError> {
         self.ask(|engine, done| engine.check(rooms.to_vec(), Position(after), done)).await
     }
 }
@@ -126,8 +128,9 @@ async fn at_most_one_envelope_is_kept_behind_each_other_and_everybody_hears_of_i
     assert_eq!(ann.fetch(&ops, 2).await, Ok(vec![stored(3, "d")]));
     assert_eq!(ann.fetch(&ops, 4).await, Ok(vec![]));
     let changed = ann.check(&[ops.clone(), other.clone(), room("none")], 2).await;
-    assert_eq!(changed, Ok(vec![(ops.clone(), stored(3, "d"))]));
-    assert_eq!(ann.check(&[ops.clone(), other], 3).await, Ok(vec![]));
+    let found = vec![(ops.clone(), stored(3, "d"))];
+    assert_eq!(changed, Ok(CheckedRooms { found, has_more: false }));
+    assert_eq!(ann.check(&[ops.clone(), other], 3).await, Ok(CheckedRooms::default()));
     let identity = bob.identity().await.unwrap();
     assert_eq!((identity.last, ann.identity().await), (Position(3), Ok(identity)));
     ann.engine.tell_tail(&ops, Bytes::from_static(b"tail"));
@@ -140,6 +143,26 @@ async fn at_most_one_envelope_is_kept_behind_each_other_and_everybody_hears_of_i
     assert_eq!(bob.heard.live.lock().len(), 2, "it follows it no more");
     let metrics = bob.engine.metrics();
     assert_eq!((metrics.appended, metrics.conflicts, metrics.unknown, metrics.in_flight_bytes), (3, 1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_check_that_finds_more_than_is_read_at_once_says_so_and_the_rest_is_found_by_another() {
+    let Some(nats) = Nats::start("").await else { return };
+    let node = Node::open(nats.options(NatsProfile::Memory)).await.unwrap();
+    // 33 of these are 8 MiB: one is left, of which the server says that there is none.
+    let long = Bytes::from(vec![b'x'; 250 << 10]);
+    let mut rooms: Vec<_> = (0..34).map(|number| room(&format!("r{number}"))).collect();
+    for room in &rooms {
+        node.ask(|engine, done| engine.append(room, Position(0), long.clone(), done)).await.unwrap();
+    }
+    let mut counts = Vec::new();
+    while !rooms.is_empty() {
+        let CheckedRooms { found, has_more } = node.check(&rooms, 0).await.unwrap();
+        rooms.retain(|room| found.iter().all(|(known, _)| known != room));
+        assert_eq!(has_more, !rooms.is_empty());
+        counts.push(found.len());
+    }
+    assert_eq!(counts, [33, 1]);
 }
 
 #[tokio::test]

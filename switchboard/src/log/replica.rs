@@ -28,7 +28,9 @@ mod shared;
 mod simulation;
 
 pub use chain::HistoryBounds;
-pub use engine::{AppendError, CHECKED_ROOMS, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Stored};
+pub use engine::{
+    AppendError, CHECKED_ROOMS, CheckedRooms, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Stored,
+};
 pub use envelope::{
     ENVELOPE_BYTES, ENVELOPE_ENTRIES, ENVELOPE_PAYLOAD, EnvelopeError, EnvelopeToken, FORMAT, Incarnation, LogEntry,
     LogEnvelope, Position, Tail,

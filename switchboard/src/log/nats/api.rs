@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 pub(super) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 /// Where an envelope is, of one that comes live or was read.
 pub(super) const SEQUENCE: &str = "Nats-Sequence";
+/// How many more there are behind one that was read.
+const PENDING: &str = "Nats-Num-Pending";
 /// The subject of one that was read.
 pub(super) const SUBJECT: &str = "Nats-Subject";
 /// Says of what comes live that it is no envelope, but where the room's log ends.
@@ -133,6 +135,12 @@ pub(super) fn check(subjects: &[String], after: Position) -> Bytes {
     json!({ "multi_last": subjects, "seq": after.0.saturating_add(1), "batch": subjects.len(), "max_bytes": CHECK_BYTES })
         .to_string()
         .into()
+}
+
+/// Whether there are more than these. The message behind the last one says so too, but counts one too few where they were too many bytes
+/// (`getDirectMulti` of nats-server, as of 2.11).
+pub(super) fn has_more(answers: &[Received]) -> bool {
+    answers.last().and_then(|last| last.headers.number(PENDING)).is_some_and(|pending| pending > 0)
 }
 
 /// Envelopes as they are read, with their subjects; none of them where one cannot be understood.

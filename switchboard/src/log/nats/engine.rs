@@ -6,7 +6,7 @@ use super::wire::Received;
 use super::{NatsEngine, api, stream, subjects};
 use crate::hub::log::answered;
 use crate::log::replica::{
-    AppendError, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored,
+    AppendError, CheckedRooms, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored,
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -169,13 +169,16 @@ impl Engine for NatsEngine {
         look(&self.shared, Box::new(looked));
     }
 
-    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<Vec<(RoomName, Stored)>>) {
+    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<CheckedRooms>) {
         let subjects: Vec<_> = rooms.iter().map(subjects::kept).collect();
         let question = api::check(&subjects, after);
         let answered = move |outcome| {
-            let read = several(outcome).and_then(api::read);
             let room = |(subject, stored): (Bytes, Stored)| Some((subjects::room(&subject)?, stored));
-            done(read.map(|read| read.into_iter().filter_map(room).collect()));
+            done(several(outcome).and_then(|answers| {
+                let has_more = api::has_more(&answers);
+                let found = api::read(answers)?.into_iter().filter_map(room).collect();
+                Ok(CheckedRooms { found, has_more })
+            }));
         };
         self.shared.ask(READ, "", &question, Answers::Several, READ_TIME, Box::new(answered));
     }

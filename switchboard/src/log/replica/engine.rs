@@ -59,8 +59,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Which log this is, and where it ends.
     fn identity(&self, done: EngineAnswer<LogIdentity>);
 
-    /// The last envelopes of those of `rooms` that have one behind `after`. Asked for at most [`CHECKED_ROOMS`] at once.
-    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<Vec<(RoomName, Stored)>>);
+    /// The last envelopes of those of `rooms` that have one behind `after`, or some of them, as many as the engine reads at once. Asked for at
+    /// most [`CHECKED_ROOMS`] at once.
+    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<CheckedRooms>);
 
     /// Whether it takes what is appended, as far as it knows.
     ///
@@ -71,6 +72,15 @@ pub trait Engine: Send + Sync + 'static {
 
 /// Rooms that are [checked](Engine::check) at once.
 pub const CHECKED_ROOMS: usize = 1024;
+
+/// What [`Engine::check`] has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckedRooms {
+    /// Rooms with their last envelopes.
+    pub found: Vec<(RoomName, Stored)>,
+    /// Others may have one too: they are to be asked for again.
+    pub has_more: bool,
+}
 
 /// What an engine tells unasked. None of these waits.
 ///

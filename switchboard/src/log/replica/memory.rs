@@ -1,6 +1,8 @@
 //! An engine in memory, which several hubs of one process share: for tests of what they do together.
 
-use super::{AppendError, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored};
+use super::{
+    AppendError, CheckedRooms, Engine, EngineAnswer, EngineError, EngineEvents, LogIdentity, Position, Stored,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -9,6 +11,9 @@ use switchboard_proto::RoomName;
 
 /// Envelopes of a room that it keeps.
 const KEPT: usize = 256;
+
+/// A check reads envelopes until it has so many bytes of them: few, so that one is often answered in parts.
+const CHECKED_BYTES: usize = 4 << 10;
 
 /// The log that the nodes of one process have in common. Cloning shares it.
 #[derive(Clone, Default)]
@@ -178,13 +183,23 @@ impl Engine for MemoryEngine {
         done(self.log.look(|kept| LogIdentity { log: kept.log, last: Position(kept.last) }));
     }
 
-    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<Vec<(RoomName, Stored)>>) {
+    fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<CheckedRooms>) {
         done(self.log.look(|kept| {
             let last = |room: RoomName| {
                 let last = kept.rooms.get(&room)?.last()?;
                 (last.position > after).then(|| (room, last.clone()))
             };
-            rooms.into_iter().filter_map(last).collect()
+            let mut behind = rooms.into_iter().filter_map(last);
+            let mut checked = CheckedRooms::default();
+            let mut bytes = 0;
+            while bytes < CHECKED_BYTES
+                && let Some((room, stored)) = behind.next()
+            {
+                bytes += stored.envelope.len();
+                checked.found.push((room, stored));
+            }
+            checked.has_more = behind.next().is_some();
+            checked
         }));
     }
 

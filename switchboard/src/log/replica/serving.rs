@@ -9,11 +9,11 @@ use super::past;
 use super::reports::LogReport;
 use super::shared::{Key, Word, Words};
 use super::{
-    AppendError, CHECKED_ROOMS, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry, LogIdentity,
-    Position, Replica, ReplicaAction, Stored, Tail, Ticket,
+    AppendError, CHECKED_ROOMS, CheckedRooms, Engine, EngineError, HistoryBounds, Incarnation, LogEnd, LogEntry,
+    LogIdentity, Position, Replica, ReplicaAction, Stored, Tail, Ticket,
 };
 use crate::log::{Done, LogError, SharedRoom, Submission};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_proto::{Message, RoomName};
@@ -148,19 +148,7 @@ impl ReplicaTask {
                 self.with(&room, Some(key), |replica, now| replica.appended(token, result, now));
             }
             Word::Identity(connection, result) => self.identified(connection, result),
-            Word::Checked(number, result) => {
-                if number == self.check.number {
-                    self.check_some();
-                }
-                let is_over = self.checks.answered(number, result.is_ok(), self.now());
-                for (room, stored) in result.unwrap_or_default() {
-                    self.with(&room, None, |replica, now| replica.checked(&stored, now));
-                }
-                if let Some(since) = self.reconnected.take_if(|_| is_over) {
-                    let elapsed_ms = self.now().saturating_sub(since).as_millis() as u64;
-                    info!(rooms = self.rooms.len(), elapsed_ms, "rooms were checked behind a new connection");
-                }
-            }
+            Word::Checked(number, rooms, result) => self.checked(number, rooms, result),
         }
     }
 
@@ -358,11 +346,41 @@ impl ReplicaTask {
     }
 
     fn check_some(&mut self) {
-        let RoomCheck { number, after, ref mut unchecked } = self.check;
-        if let Some(some) = unchecked.pop_front() {
-            let words = Arc::clone(&self.words);
-            let answered = move |checked| words.say(Word::Checked(number, checked));
-            self.engine.check(some, after, Box::new(answered));
+        if let Some(some) = self.check.unchecked.pop_front() {
+            self.check_rooms(some);
+        }
+    }
+
+    fn check_rooms(&self, rooms: Vec<RoomName>) {
+        let RoomCheck { number, after, .. } = self.check;
+        let (words, asked) = (Arc::clone(&self.words), rooms.clone());
+        let answered = move |checked| words.say(Word::Checked(number, asked, checked));
+        self.engine.check(rooms, after, Box::new(answered));
+    }
+
+    /// These rooms were asked for, and some of them found. The others are asked for again where not all that the log has was told.
+    fn checked(&mut self, number: u64, mut rooms: Vec<RoomName>, result: Result<CheckedRooms, EngineError>) {
+        let is_answered = result.is_ok();
+        let CheckedRooms { found, has_more } = result.unwrap_or_default();
+        let asked = rooms.len();
+        if has_more {
+            let known: HashSet<_> = found.iter().map(|(room, _)| room).collect();
+            rooms.retain(|room| !known.contains(room));
+        }
+        // Fewer each time, so it ends.
+        let is_part = number == self.check.number && rooms.len() < asked;
+        if is_part {
+            self.check_rooms(rooms);
+        } else if number == self.check.number {
+            self.check_some();
+        }
+        let is_over = !is_part && self.checks.answered(number, is_answered, self.now());
+        for (room, stored) in found {
+            self.with(&room, None, |replica, now| replica.checked(&stored, now));
+        }
+        if let Some(since) = self.reconnected.take_if(|_| is_over) {
+            let elapsed_ms = self.now().saturating_sub(since).as_millis() as u64;
+            info!(rooms = self.rooms.len(), elapsed_ms, "rooms were checked behind a new connection");
         }
     }
 }

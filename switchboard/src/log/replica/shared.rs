@@ -6,8 +6,8 @@
 use super::ends::RoomEnd;
 use super::serving::ReplicaTask;
 use super::{
-    AppendError, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation, LogIdentity, Position,
-    Stored,
+    AppendError, CheckedRooms, Engine, EngineError, EngineEvents, EnvelopeToken, HistoryBounds, Incarnation,
+    LogIdentity, Position, Stored,
 };
 use crate::log::{
     Cursor, Done, LogError, PageLimit, Retention, RoomLog, SharedLog, SharedRoom, StoredRoom, Submission,
@@ -50,8 +50,8 @@ pub(super) enum Word {
     Appended(RoomName, Key, EnvelopeToken, Result<Position, AppendError>),
     /// Of the log behind the connection of this number.
     Identity(u64, Result<LogIdentity, EngineError>),
-    /// Of the check of this number.
-    Checked(u64, Result<Vec<(RoomName, Stored)>, EngineError>),
+    /// Of the check of this number, which was about these rooms.
+    Checked(u64, Vec<RoomName>, Result<CheckedRooms, EngineError>),
 }
 
 #[derive(Default)]
@@ -302,6 +302,34 @@ mod tests {
         fn opened(&self) {}
     }
 
+    /// The rooms of what was shown.
+    #[derive(Default)]
+    struct Shown(Mutex<Vec<RoomName>>);
+
+    impl SharedRoom for Shown {
+        fn begins(&self, _: MessageId) {}
+
+        fn shows(&self, messages: Vec<SharedMessage>) {
+            self.0.lock().extend(messages.into_iter().map(|shown| shown.message.room.clone()));
+        }
+
+        fn purged(&self, _: MessageId) {}
+
+        fn opened(&self) {}
+    }
+
+    fn submission(room: &RoomName, payload: &'static [u8]) -> Submission {
+        let message = Message {
+            room: room.clone(),
+            id: MessageId { epoch: Epoch::new(0), seq: 0 },
+            time: SystemTime::UNIX_EPOCH,
+            from: None,
+            user: None,
+            payload: Bytes::from_static(payload),
+        };
+        Submission { message: Arc::new(message), membership: 0 }
+    }
+
     struct Faulty;
 
     impl SharedRoom for Faulty {
@@ -356,17 +384,6 @@ mod tests {
         let memory = MemoryLog::new();
         let log = ReplicatedLog::new(memory.engine(), ReplicatedOptions::default(), &Handle::current());
         let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
-        let message = |room: &RoomName| Submission {
-            message: Arc::new(Message {
-                room: room.clone(),
-                id: MessageId { epoch: Epoch::new(0), seq: 0 },
-                time: SystemTime::UNIX_EPOCH,
-                from: None,
-                user: None,
-                payload: "hi".into(),
-            }),
-            membership: 0,
-        };
         memory.go_away();
         for room in &rooms {
             log.open(room, 1, Arc::new(Quiet));
@@ -381,10 +398,33 @@ mod tests {
         memory.come_back();
         waits(0).await;
         memory.go_away();
-        log.publish(&rooms[0], 1, vec![message(&rooms[0])], Box::new(drop));
+        log.publish(&rooms[0], 1, vec![submission(&rooms[0], b"hi")], Box::new(drop));
         waits(1).await;
         log.close(&rooms[0], 1);
         waits(0).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_is_answered_in_parts_finds_what_each_room_has() {
+        let (memory, shown) = (MemoryLog::new(), Arc::new(Shown::default()));
+        let deaf = memory.engine();
+        deaf.set_deaf(true);
+        let [one, other] = [memory.engine(), deaf]
+            .map(|engine| ReplicatedLog::new(engine, ReplicatedOptions::default(), &Handle::current()));
+        let rooms: Vec<_> = (0..10).map(|room| RoomName::parse(&format!("r{room}")).expect("a name")).collect();
+        for room in &rooms {
+            one.open(room, 1, Arc::new(Quiet));
+            other.open(room, 1, Arc::clone(&shown) as _);
+        }
+        sleep(Duration::from_secs(1)).await;
+        for room in &rooms {
+            one.publish(room, 1, vec![submission(room, &[b'x'; 3000])], Box::new(drop));
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!(shown.0.lock().is_empty(), "it hears nothing");
+        sleep(Duration::from_secs(10)).await;
+        shown.0.lock().sort();
+        assert_eq!(*shown.0.lock(), rooms);
     }
 
     #[tokio::test(start_paused = true)]
