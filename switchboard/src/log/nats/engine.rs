@@ -183,6 +183,11 @@ impl Engine for NatsEngine {
         self.shared.ask(READ, "", &question, Answers::Several, READ_TIME, Box::new(answered));
     }
 
+    /// Where there is one copy, that is the log.
+    fn checks_are_exact(&self) -> bool {
+        self.shared.options.profile.replicas() == 1
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.shared.trouble().map_or(Ok(()), |reason| Err(EngineError(reason)))
     }

@@ -63,6 +63,11 @@ pub trait Engine: Send + Sync + 'static {
     /// most [`CHECKED_ROOMS`] at once.
     fn check(&self, rooms: Vec<RoomName>, after: Position, done: EngineAnswer<CheckedRooms>);
 
+    /// Whether [`check`](Self::check) reads what whoever orders the log has, as [`last`](Self::last) does, and no copy that may be behind.
+    fn checks_are_exact(&self) -> bool {
+        false
+    }
+
     /// Whether it takes what is appended, as far as it knows.
     ///
     /// # Errors

@@ -203,6 +203,10 @@ impl Engine for MemoryEngine {
         }));
     }
 
+    fn checks_are_exact(&self) -> bool {
+        true
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.log.look(|_| ())
     }

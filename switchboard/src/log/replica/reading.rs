@@ -285,7 +285,9 @@ impl Replica {
     }
 
     fn begin_behind(&mut self, last: Option<(Position, EnvelopeToken)>) {
-        if self.chain.at().is_some() {
+        // Where a log has gone back, that was told of all rooms.
+        let is_told = self.reading.confidence == Confidence::GoneBack;
+        if self.chain.at().is_some() && !is_told {
             self.actions.push_back(ReplicaAction::Broken);
         }
         self.ahead.clear();

@@ -4,7 +4,7 @@ mod room;
 
 use self::room::{HandedOver, ServedRoom};
 use super::checks::{Checks, Verdict};
-use super::ends::{RoomEnd, RoomEnds};
+use super::ends::{CHECKS_AT_ONCE, RoomEnd, RoomEnds};
 use super::past;
 use super::reports::LogReport;
 use super::shared::{Key, Word, Words};
@@ -25,9 +25,6 @@ const WORDS_AT_ONCE: usize = 256;
 
 /// So many wait of one room until all is shown that the log has; more are refused. While the log is away, nobody is answered.
 const MOST_WAITING: usize = 1024;
-
-/// Questions about rooms that are under way in a check: each is to be answered within the engine's deadline, and its answer may be large.
-const CHECKS_AT_ONCE: usize = 4;
 
 /// A check of all rooms, a part at a time.
 #[derive(Default)]
@@ -63,6 +60,7 @@ impl ReplicaTask {
         seed: u64,
     ) -> Self {
         Self {
+            ends: RoomEnds::new(engine.checks_are_exact()),
             engine,
             words,
             own,
@@ -74,7 +72,6 @@ impl ReplicaTask {
             next_ticket: 0,
             checks: Checks::default(),
             check: RoomCheck::default(),
-            ends: RoomEnds::default(),
             reconnected: None,
         }
     }
@@ -136,7 +133,7 @@ impl ReplicaTask {
             Word::Followed(room, key, result) => {
                 self.with(&room, Some(key), |replica, now| replica.followed(result, now));
             }
-            Word::Last(room, key, result) => self.last_told(room, key, result),
+            Word::Lasts(rooms, result) => self.lasts_told(rooms, result),
             Word::Ended(ends, result) => self.ended(ends, &result),
             Word::Fetched(room, key, result) => {
                 self.with(&room, Some(key), |replica, now| replica.fetched(result, now));
@@ -267,9 +264,20 @@ impl ReplicaTask {
 
     /// Asks for rooms' last envelopes, and behind those that are known which log they are in.
     fn ask_ends(&mut self) {
-        while let Some((room, key)) = self.ends.next() {
-            let (words, name) = (Arc::clone(&self.words), room.clone());
-            self.engine.last(&room, Box::new(move |result| words.say(Word::Last(name, key, result))));
+        while let Some(rooms) = self.ends.next() {
+            let words = Arc::clone(&self.words);
+            if let [(room, _)] = &rooms[..] {
+                let name = room.clone();
+                let only = move |last: Option<Stored>| CheckedRooms {
+                    found: last.into_iter().map(|last| (name.clone(), last)).collect(),
+                    has_more: false,
+                };
+                let room = room.clone();
+                self.engine.last(&room, Box::new(move |last| words.say(Word::Lasts(rooms, last.map(only)))));
+            } else {
+                let names = rooms.iter().map(|(room, _)| room.clone()).collect();
+                self.engine.check(names, Position(0), Box::new(move |found| words.say(Word::Lasts(rooms, found))));
+            }
         }
         if let Some(ends) = self.ends.identify() {
             let words = Arc::clone(&self.words);
@@ -277,12 +285,25 @@ impl ReplicaTask {
         }
     }
 
-    fn last_told(&mut self, room: RoomName, key: Key, result: Result<Option<Stored>, EngineError>) {
+    fn lasts_told(&mut self, rooms: Vec<(RoomName, Key)>, result: Result<CheckedRooms, EngineError>) {
         match result {
-            Ok(last) => self.ends.answered(Some((room, key, last))),
+            Ok(CheckedRooms { found, has_more }) => {
+                let has_more = has_more && !found.is_empty();
+                let mut found: HashMap<_, _> = found.into_iter().collect();
+                let mut ends = Vec::new();
+                for (room, key) in rooms {
+                    match found.remove(&room) {
+                        None if has_more => self.ends.want(room, key),
+                        last => ends.push((room, key, last)),
+                    }
+                }
+                self.ends.answered(ends);
+            }
             Err(error) => {
-                self.ends.answered(None);
-                self.with(&room, Some(key), |replica, now| replica.ended(Err(error), now));
+                self.ends.answered(Vec::new());
+                for (room, key) in rooms {
+                    self.with(&room, Some(key), |replica, now| replica.ended(Err(error.clone()), now));
+                }
             }
         }
         self.ask_ends();

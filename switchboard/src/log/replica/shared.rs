@@ -44,7 +44,8 @@ pub(super) enum Word {
     Reported(Bytes),
     Reconnected,
     Followed(RoomName, Key, Result<(), EngineError>),
-    Last(RoomName, Key, Result<Option<Stored>, EngineError>),
+    /// The last envelopes of these rooms, or of some.
+    Lasts(Vec<(RoomName, Key)>, Result<CheckedRooms, EngineError>),
     Ended(Vec<RoomEnd>, Result<LogIdentity, EngineError>),
     Fetched(RoomName, Key, Result<Vec<Stored>, EngineError>),
     Appended(RoomName, Key, EnvelopeToken, Result<Position, AppendError>),
