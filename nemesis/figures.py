@@ -22,6 +22,20 @@ ROOMS = 1000
 PER_CONNECTION = 20
 MANY_ROOMS = 100_000
 AWAY = 60
+A_MILLION = 1_000_000
+
+# What was measured, and what came of it.
+ROWS = []
+
+
+def tell(what, figure):
+    print(f"{what}: {figure}", flush=True)
+    ROWS.append((what, figure))
+
+
+def table():
+    """All of it, as documents have it."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in ROWS)])
 
 
 class Line:
@@ -37,13 +51,14 @@ class Line:
         self.connection.sendall(said)
 
     def until(self, part):
-        """Reads as far as the next line that has this in it. What comes behind it is kept."""
+        """Reads as far as the next line that has this in it, and gives that. What comes behind it is kept."""
         while True:
             at = self.rest.find(part)
             end = self.rest.find(b"\n", at) if at >= 0 else -1
             if end >= 0:
+                line = self.rest[self.rest.rfind(b"\n", 0, at) + 1 : end]
                 self.rest = self.rest[end + 1 :]
-                return
+                return line
             # Of what was looked through only the last line may go on.
             self.rest = self.rest[self.rest.rfind(b"\n") + 1 :]
             read = self.connection.recv(65536)
@@ -157,7 +172,7 @@ def latencies(world, beside):
             times[name] += taken if turn else []
     hop = statistics.median(times["a hop of core NATS"])
     for name, taken in times.items():
-        print(f"{name}: {milliseconds(taken)}; p50 {statistics.median(taken) / hop:.1f} x", flush=True)
+        tell(name, f"{milliseconds(taken)}; p50 {statistics.median(taken) / hop:.1f} ×")
     for way in ways.values():
         way.close()
 
@@ -200,8 +215,8 @@ def rates(world):
     burst = b"".join(b"PUB core.%s %d\r\n%s\r\n" % (room, len(text), text) for room in rooms)
     core = flow([publisher], [subscriber], [burst], b"MSG core")
     subscriber.close(), publisher.close()
-    print(f"from node to node, {ROOMS} rooms, 100 bytes: {ours:.0f} messages a second")
-    print(f"core NATS, {ROOMS} subjects, without history, one publisher and one subscriber: {core:.0f} messages a second", flush=True)
+    tell(f"from node to node, {ROOMS} rooms, 100 bytes", f"{ours:.0f} messages a second")
+    tell(f"core NATS, {ROOMS} subjects, without history, one publisher and one subscriber", f"{core:.0f} messages a second")
 
 
 def killed(world):
@@ -218,8 +233,20 @@ def killed(world):
         times.append(time.perf_counter() - began)
     for line in (sender, member, third):
         line.close()
-    print(f"before a third node is killed: {milliseconds(times[:2000])}")
-    print(f"while it is: {milliseconds(times[2000:])}", flush=True)
+    tell("from node to node, before a third node is killed", milliseconds(times[:2000]))
+    tell("the same while it is", milliseconds(times[2000:]))
+
+
+def crowded(world):
+    """Two nodes, while somebody on the bus makes up a node with a million rooms, and takes them back."""
+    from nemesis import invented
+
+    world.nodes[2].kill()
+    before = world.nodes[0].resident()
+    times, most = invented.comes_and_goes(world, A_MILLION)
+    for what, taken in times.items():
+        tell(f"{what} at a node while another one with a million rooms comes and goes", milliseconds(taken))
+    tell("memory of the node before, and with these rooms", f"{before >> 20} and {most >> 20} MiB")
 
 
 def away(world):
@@ -280,7 +307,8 @@ def away(world):
     there = {(room, id): text for room, messages in kept.items() if room.startswith("posted") for id, text in messages}
     acknowledged = told["acknowledged"]
     lost = sum(there.get(one[:2]) != one[2] for one in acknowledged)
-    print(f"nats-server away for {AWAY} s: {before >> 20} MiB before, at most {most >> 20} MiB; {len(acknowledged)} acknowledged, {lost} of them lost; {told[503]} told 503")
+    figure = f"{before >> 20} MiB before, at most {most >> 20} MiB; {len(acknowledged)} acknowledged, {lost} of them lost; {told[503]} told 503"
+    tell(f"the nats-server ({world.profile}) away for {AWAY} s, 40 connections and 10 publishers by HTTP as fast as they can", figure)
 
 
 def restarted(world):
@@ -325,7 +353,9 @@ def restarted(world):
         time.sleep(0.05)
     took = time.monotonic() - began
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", found[0]).decode() if found else "nothing"
-    print(f"nats-server restarted ({world.profile}): after {took:.1f} s the node says: {plain}; {begun} rooms have begun anew", flush=True)
+    print(f"the node says: {plain}", flush=True)
+    what = f"{begun} of them have begun anew" if b"another" in (found[0] if found else b"") else "checked"
+    tell(f"{answers} rooms, the nats-server ({world.profile}) restarted: {what}", f"{took:.1f} s behind its return")
 
 
 def run(options):
@@ -348,8 +378,9 @@ def run(options):
             world.late.until_ready()
         latencies(world, options.beside)
 
-    measure("memory", ways, rates, killed)
+    measure("memory", ways, rates, killed, crowded)
     for profile in ("file", "memory"):
         measure(profile, restarted)
     measure("file", away)
+    print(f"\n{table()}", flush=True)
     return 0

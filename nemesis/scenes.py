@@ -259,7 +259,16 @@ def forgery(world):
     must(not any(told.startswith(b"* root") for told in ann.seen), "what is forged is several lines")
 
 
-SCENES = [one_order, cuts, clocks, forgery, silence]
+def crowds(world):
+    """Somebody on the bus makes up a node with a hundred thousand rooms, and takes them back: no node takes another one for gone meanwhile."""
+    from nemesis import invented
+
+    waited, _ = invented.comes_and_goes(world, 100_000)
+    for what, times in waited.items():
+        print(f"    {what} meanwhile: {milliseconds(times)}")
+
+
+SCENES = [one_order, cuts, clocks, forgery, crowds, silence]
 
 
 def run(options):
