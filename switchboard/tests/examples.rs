@@ -170,6 +170,25 @@ mod relay {
         other.send("second").await;
         assert_eq!(one.text().await, "second");
     }
+
+    #[test]
+    fn carries_packets_between_a_group_of_hosts_and_websockets() {
+        use crate::groups::{CABLE, Host};
+        use crate::harness::{alone::in_a_network_of_its_own, patience::until, served::Served};
+        in_a_network_of_its_own(carries_packets_between_a_group_of_hosts_and_websockets, CABLE, async {
+            let call = Hub::new().room("call").unwrap();
+            let served = Served::start(server("e0", call.clone())).await;
+            let mut browser = Client::new().websocket("ws://127.0.0.1:7006/").await.unwrap();
+            until(|| call.member_count() == 2).await;
+            let studio = Host::at("239.1.2.4:5004");
+            studio.say("10.9.0.2", "packet").await;
+            assert_eq!(browser.recv().await.unwrap().unwrap(), "packet".into());
+            browser.send("answer").await.unwrap();
+            studio.hears("answer").await;
+            drop(browser);
+            assert_eq!(served.stop().await.aborted, 0);
+        });
+    }
 }
 
 mod gateway {

@@ -14,7 +14,7 @@ use switchboard::{Datagrams, Direction, Format, HostGroup, Join, Overflow, Rate,
 use tokio::net::UdpSocket;
 
 /// What the other end sends comes from an address of this machine, which the kernel would take for forged.
-const CABLE: &str = "
+pub(crate) const CABLE: &str = "
     for what in accept_local route_localnet; do echo 1 > /proc/sys/net/ipv4/conf/all/$what; done
     echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter
     ip link set lo up && ip link add e0 type veth peer name e1 &&
@@ -27,7 +27,7 @@ const CABLE: &str = "
 const GROUP: &str = "239.1.2.3:7000";
 
 /// The other end's socket: it has joined a group, and sends to it.
-struct Host {
+pub(crate) struct Host {
     socket: UdpSocket,
     group: SocketAddr,
 }
@@ -37,7 +37,7 @@ fn index(name: &str) -> u32 {
 }
 
 impl Host {
-    fn at(group: &str) -> Self {
+    pub(crate) fn at(group: &str) -> Self {
         Self::from(group, "10.9.0.2")
     }
 
@@ -67,7 +67,7 @@ impl Host {
     }
 
     /// Sends from another socket, as most programs do.
-    async fn say(&self, source: &str, text: &str) {
+    pub(crate) async fn say(&self, source: &str, text: &str) {
         let source: IpAddr = source.parse().unwrap();
         let socket = Socket::new(Domain::for_address(self.group), Type::DGRAM.nonblocking(), None).unwrap();
         match source {
@@ -97,7 +97,7 @@ impl Host {
         }
     }
 
-    async fn hears(&self, text: &str) {
+    pub(crate) async fn hears(&self, text: &str) {
         assert_eq!(self.next().await.0, text);
     }
 }
