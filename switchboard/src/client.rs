@@ -361,7 +361,9 @@ impl Client {
         name: String,
         opening: impl Future<Output = Result<Opened, ConnectError>>,
     ) -> Result<Connection<C>, ConnectError> {
-        let faults = self.limits.faults();
+        let known = self.known(transport, &name);
+        // They were looked at for the first connection: it takes a system call to say how many there may be.
+        let faults = if known.is_some() { Vec::new() } else { self.limits.faults() };
         if !faults.is_empty() {
             return Err(ConnectError::Limits { faults });
         }
@@ -377,16 +379,22 @@ impl Client {
             },
             None => opening.await.map_err(|error| error.to(&name))?,
         };
-        let opening = node.place(&worker, address.into(), self.settings(transport, name), admitted);
+        let settings = known.unwrap_or_else(|| self.settings(transport, name));
+        let opening = node.place(&worker, address.into(), settings, admitted);
         Ok(hold(opening, node, (source, sink), input))
     }
 
-    /// What connections to one server have in common: made once for as many servers as a client may know.
+    /// What connections to one server have in common, if it was connected to.
+    fn known(&self, transport: &'static str, name: &str) -> Option<Arc<ListenerSettings>> {
+        find(&self.known.lock(), transport, name)
+    }
+
+    /// The same, made now if it was not: once for as many servers as a client may know.
     fn settings(&self, transport: &'static str, name: String) -> Arc<ListenerSettings> {
         let mut known = self.known.lock();
-        if let Some(settings) = known.iter().find(|known| known.name == name && known.counts.spoken(false) == transport)
-        {
-            return Arc::clone(settings);
+        // Another connection may have made it meanwhile.
+        if let Some(settings) = find(&known, transport, &name) {
+            return settings;
         }
         let is_secure = matches!(transport, "tls" | "wss");
         let settings = Arc::new(ListenerSettings {
@@ -411,6 +419,10 @@ impl Client {
         }
         settings
     }
+}
+
+fn find(known: &[Arc<ListenerSettings>], transport: &str, name: &str) -> Option<Arc<ListenerSettings>> {
+    known.iter().find(|known| known.name == name && known.counts.spoken(false) == transport).map(Arc::clone)
 }
 
 impl fmt::Debug for Client {

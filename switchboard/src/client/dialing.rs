@@ -28,10 +28,10 @@ pub(super) async fn first<T, F: Future<Output = Result<T, ConnectError>>>(
     let mut waiting = VecDeque::from(in_turns(addresses));
     let mut running = Vec::new();
     let mut failed: Option<ConnectError> = None;
-    let mut next = pin!(sleep(Duration::ZERO));
+    let mut next = pin!(sleep(delay));
+    let mut is_turn = true;
     poll_fn(|cx| {
         loop {
-            let mut is_turn = next.as_mut().poll(cx).is_ready();
             let mut index = 0;
             while index < running.len() {
                 let one: &mut std::pin::Pin<Box<F>> = &mut running[index];
@@ -47,10 +47,13 @@ pub(super) async fn first<T, F: Future<Output = Result<T, ConnectError>>>(
                     Poll::Pending => index += 1,
                 }
             }
+            // The timer is not asked, and so costs nothing, where nobody waits for it.
+            is_turn = is_turn || !waiting.is_empty() && next.as_mut().poll(cx).is_ready();
             match waiting.pop_front() {
                 Some(address) if is_turn => {
                     running.push(Box::pin(attempt(address)));
                     next.as_mut().reset(Instant::now() + delay);
+                    is_turn = false;
                 }
                 Some(address) => {
                     waiting.push_front(address);
@@ -117,6 +120,13 @@ mod tests {
         let turns = in_turns(addresses("[::1]:1 [::2]:2 [::3]:3 127.0.0.1:4 127.0.0.2:5"));
         assert_eq!(turns.iter().map(SocketAddr::port).collect::<Vec<_>>(), [1, 4, 2, 5, 3]);
         assert!(in_turns(Vec::new()).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_attempt_begins_at_once() {
+        let began = Instant::now();
+        let found = first(addresses("127.0.0.1:1 127.0.0.1:2"), None, async |address| Ok(address.port()));
+        assert_eq!((found.await.unwrap(), began.elapsed()), (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
