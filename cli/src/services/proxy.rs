@@ -8,6 +8,7 @@ mod choice;
 mod counts;
 mod loops;
 mod names;
+mod pair;
 mod pool;
 mod upstream;
 
@@ -21,20 +22,18 @@ use check::Check;
 use choice::Balance;
 pub(crate) use counts::{PoolFigures, State, UpstreamFigures};
 pub(crate) use loops::Loops;
-use loops::OwnEnd;
+use loops::{Came, OwnEnd};
+use pair::{Pair, Passing};
 pub(crate) use pool::{Paired, Pool};
 use pool::{Taken, Unconnected};
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard::prelude::*;
-use switchboard::{Certificates, Datagrams, Handle, ProxyVersion, Relay, RelayEnd, Relayed, Trust, Validation};
+use switchboard::{Certificates, Datagrams, Handle, ProxyVersion, Trust, Validation};
 use switchboard_load::typed::{Place, Scheme, Url, parse_count, parse_duration, parse_limit, parse_timeout};
-use tokio::time::Instant;
-use tracing::{Level, debug, enabled};
-use upstream::{Passed, Upstream};
+use tracing::debug;
+use upstream::Upstream;
 
 pub(super) const SERVICE: NamedService = NamedService {
     name: "proxy",
@@ -108,7 +107,7 @@ fn streams(streams: StreamListener, options: &mut Options) -> Add {
         shared.running.passes_on(Arc::clone(&pool));
         let proxy = Arc::new(Proxy { pool, client, announce, idle, half, loops });
         let streams = streams.timeouts(live.timeouts(shared.timeouts));
-        streams.listen(server, move |conn| pass(conn, Arc::clone(&proxy)))
+        streams.listen(server, move |conn| Passing::new(paired(conn, Arc::clone(&proxy))))
     })
 }
 
@@ -195,34 +194,45 @@ fn datagrams(datagrams: DatagramListener, options: &mut Options) -> Add {
             ..shared.running.limits()
         };
         let state = Arc::new((pool, client, Arc::clone(&shared.loops)));
-        let handler = move |conn| exchange(conn, Arc::clone(&state));
+        let handler = move |conn| Passing::new(paired_source(conn, Arc::clone(&state)));
         // Whoever sends is passed on; but for sources of services, which no listener hears.
         let udp = datagrams.udp(live.timeouts(shared.timeouts)).limited(limits);
         server.udp_peers(udp, |_, _| Validation::Given, handler)
     })
 }
 
-/// Passes on what one source sends, and what is answered.
-async fn exchange(conn: Connection<Datagrams>, state: Arc<(Arc<Pool>, Client, Arc<Loops>)>) {
+/// Connects what one source sends. Nothing, if it is passed on to nobody.
+async fn paired_source(
+    conn: Connection<Datagrams>,
+    state: Arc<(Arc<Pool>, Client, Arc<Loops>)>,
+) -> Option<Pair<Datagrams>> {
     let (pool, client, loops) = &*state;
     let address = conn.peer().ip().map(|address| address.ip());
-    let connected = Box::pin(async {
-        leads_on(loops, &conn, pool)?;
+    let mut came = None;
+    let connected = async {
+        leads_on(loops, &conn, &mut came, pool)?;
         let (upstream, taken) = pool.connect::<Datagrams>(client, address, &Bytes::new()).await?;
-        leads_on(loops, &conn, pool)?;
-        Ok((loops.enter(&conn, &upstream, pool.number()), upstream, taken))
-    })
-    .await;
-    match connected {
-        Ok((_end, upstream, taken)) => through(conn, upstream, taken, |pair| pair).await,
-        Err(error) => unconnected(conn, &error),
+        leads_on(loops, &conn, &mut came, pool)?;
+        Ok((loops.enter((&conn, &mut came), &upstream, pool.number()), upstream, taken))
+    };
+    match connected.await {
+        Ok((end, upstream, taken)) => Some(Pair::new((conn, upstream), taken, end, |pair| pair)),
+        Err(error) => {
+            unconnected(conn, &error);
+            None
+        }
     }
 }
 
 /// That a connection does not come from the proxy that is to pass it on. It is looked for before connecting and after: whoever made the
 /// connection may note that only after it has come, if it runs on another worker.
-fn leads_on<C: Codec>(loops: &Loops, conn: &Connection<C>, pool: &Arc<Pool>) -> Result<(), Unconnected> {
-    if loops.leads_back(conn, pool.number()) {
+fn leads_on<C: Codec>(
+    loops: &Loops,
+    conn: &Connection<C>,
+    came: &mut Option<Came>,
+    pool: &Arc<Pool>,
+) -> Result<(), Unconnected> {
+    if loops.leads_back(conn, came, pool.number()) {
         pool.turned_away(&Unconnected::Loop);
         return Err(Unconnected::Loop);
     }
@@ -258,20 +268,22 @@ fn parse_version(text: &str) -> Result<Option<ProxyVersion>, String> {
     }
 }
 
-/// Passes one connection on, until both sides have finished.
-async fn pass(mut conn: Connection<Raw>, proxy: Arc<Proxy>) {
+/// Connects a client. Nothing, if it is passed on to nobody.
+async fn paired(mut conn: Connection<Raw>, proxy: Arc<Proxy>) -> Option<Pair<Raw>> {
     let mut early = Early::default();
-    // Boxed: it is over soon, and a future keeps room for all that is in it as long as the pair lives.
-    let connected = Box::pin(connect(&mut conn, &proxy, &mut early)).await;
-    let (upstream, taken, _end) = match connected {
+    let (upstream, taken, end) = match connect(&mut conn, &proxy, &mut early).await {
         Ok(Some(connected)) => connected,
         Ok(None) => {
             debug!(conn.id = u64::from(conn.id()), peer.addr = %conn.peer(), "left before it was passed on");
-            return conn.reset();
+            conn.reset();
+            return None;
         }
-        Err(error) => return unconnected(conn, &error),
+        Err(error) => {
+            unconnected(conn, &error);
+            return None;
+        }
     };
-    let limited = |mut pair: Relay<Raw, Raw>| {
+    Some(Pair::new((conn, upstream), taken, end, |mut pair| {
         if let Some(limit) = proxy.idle.now() {
             pair = pair.idle(limit);
         }
@@ -279,8 +291,7 @@ async fn pass(mut conn: Connection<Raw>, proxy: Arc<Proxy>) {
             pair = pair.half(limit);
         }
         pair
-    };
-    through(conn, upstream, taken, limited).await;
+    }))
 }
 
 /// What a client has sent before it was connected.
@@ -295,9 +306,9 @@ async fn connect(
     conn: &mut Connection<Raw>,
     proxy: &Proxy,
     early: &mut Early,
-) -> Result<Option<(Connection<Raw>, Taken, Option<Box<OwnEnd>>)>, Unconnected> {
-    let (pool, loops) = (&proxy.pool, &proxy.loops);
-    leads_on(loops, conn, pool)?;
+) -> Result<Option<(Connection<Raw>, Taken, Option<OwnEnd>)>, Unconnected> {
+    let (pool, loops, mut came) = (&proxy.pool, &proxy.loops, None);
+    leads_on(loops, conn, &mut came, pool)?;
     let address = conn.peer().ip().map(|address| address.ip());
     let first = proxy.announce.map(|version| version.header(conn.peer().ip(), conn.local_addr()));
     let first = first.map(Bytes::from).unwrap_or_default();
@@ -306,8 +317,8 @@ async fn connect(
         connected = pool.connect::<Raw>(&proxy.client, address, &first) => connected?,
         () = left(conn, early) => return Ok(None),
     };
-    leads_on(loops, conn, pool)?;
-    let end = loops.enter(conn, &upstream, pool.number());
+    leads_on(loops, conn, &mut came, pool)?;
+    let end = loops.enter((conn, &mut came), &upstream, pool.number());
     for frame in early.frames.drain(..) {
         // If the upstream has gone already, whoever reads from it sees that.
         let _ = upstream.send(frame).await;
@@ -333,34 +344,6 @@ async fn left(conn: &mut Connection<Raw>, early: &mut Early) {
         }
     }
     std::future::pending::<()>().await;
-}
-
-/// Passes on what comes on either connection until the pair has ended, counts it meanwhile, and tells of it once.
-async fn through<C: Passed>(
-    conn: Connection<C>,
-    upstream: Connection<C>,
-    mut taken: Taken,
-    limited: impl FnOnce(Relay<C, C>) -> Relay<C, C>,
-) {
-    taken.pairs(conn.id(), upstream.id());
-    // An idle pair keeps no text that nobody wants.
-    let told = enabled!(Level::DEBUG).then(|| Box::new((conn.id(), conn.peer().clone(), Instant::now())));
-    let mut pair = limited(relay(conn, upstream).logged_as_one());
-    let Relayed { forth, back, end, .. } = poll_fn(|cx| {
-        let polled = Pin::new(&mut pair).poll(cx);
-        taken.passed(pair.passed());
-        polled
-    })
-    .await;
-    let Some(told) = told else { return };
-    let (id, peer, began) = *told;
-    let side = match end {
-        RelayEnd::First(reason) => format!("client: {reason}"),
-        RelayEnd::Second(reason) => format!("upstream: {reason}"),
-        other => other.to_string(),
-    };
-    let (upstream, forth, age_us) = (taken.upstream(), forth + taken.early(), began.elapsed().as_micros() as u64);
-    debug!(conn.id = u64::from(id), peer.addr = %peer, %upstream, age_us, forth, back, end = side, "passed on");
 }
 
 /// Nobody takes it: it is reset, so that its client sees it at once.

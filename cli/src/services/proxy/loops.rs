@@ -29,6 +29,9 @@ pub(crate) struct Loops {
     hasher: RandomState,
 }
 
+/// The hash of a connection's ends: to have it takes a system call.
+pub(super) struct Came(u64);
+
 /// One of them, for as long as it lasts.
 pub(super) struct OwnEnd {
     loops: Arc<Loops>,
@@ -36,38 +39,40 @@ pub(super) struct OwnEnd {
 }
 
 impl Loops {
-    /// Whether a connection has come through a proxy already.
-    pub(super) fn leads_back<C: Codec>(&self, conn: &Connection<C>, proxy: usize) -> bool {
-        self.way(conn).is_some_and(|way| way.leads_through(proxy))
+    /// Whether a connection has come through a proxy already. `came` is for what is asked of it, which is done once.
+    pub(super) fn leads_back<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<Came>, proxy: usize) -> bool {
+        self.way(conn, came).is_some_and(|way| way.leads_through(proxy))
     }
 
     /// A proxy passes one connection on to another one. Nothing to remember, unless that is to this machine.
     pub(super) fn enter<C: Codec>(
         self: &Arc<Self>,
-        conn: &Connection<C>,
+        (conn, came): (&Connection<C>, &mut Option<Came>),
         upstream: &Connection<C>,
         proxy: usize,
-    ) -> Option<Box<OwnEnd>> {
+    ) -> Option<OwnEnd> {
         let there = upstream.peer().ip()?;
         let ends = ends(upstream.local_addr()?, there);
         // The kernel's own end of what goes to 127.0.0.2 is 127.0.0.1.
         if ends.0.ip() != ends.1.ip() && !ends.1.ip().is_loopback() {
             return None;
         }
-        let (before, hash) = (self.way(conn).map(Arc::new), self.hasher.hash_one(ends));
+        let (before, hash) = (self.way(conn, came).map(Arc::new), self.hasher.hash_one(ends));
         self.ways.lock().insert(hash, Way { proxy, before });
-        Some(Box::new(OwnEnd { loops: Arc::clone(self), hash }))
+        Some(OwnEnd { loops: Arc::clone(self), hash })
     }
 
-    fn way<C: Codec>(&self, conn: &Connection<C>) -> Option<Way> {
+    fn way<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<Came>) -> Option<Way> {
         // Where nothing goes to this machine there is nothing to look for, and whose it is need not be asked.
         if self.ways.lock().is_empty() {
             return None;
         }
-        // With a PROXY header the peer is somebody else.
-        let end = conn.info().via.or_else(|| conn.peer().ip())?;
-        let hash = self.hasher.hash_one(ends(end, conn.local_addr()?));
-        self.ways.lock().get(&hash).cloned()
+        if came.is_none() {
+            // With a PROXY header the peer is somebody else.
+            let end = conn.info().via.or_else(|| conn.peer().ip())?;
+            *came = Some(Came(self.hasher.hash_one(ends(end, conn.local_addr()?))));
+        }
+        came.as_ref().and_then(|Came(hash)| self.ways.lock().get(hash).cloned())
     }
 }
 
