@@ -323,6 +323,24 @@ fn a_log_with_as_many_rooms_as_there_may_be_leaves_some_for_new_ones() {
     assert!(!known.is_empty() && known.iter().all(|room| room.last_id() == id(1)));
 }
 
+/// As many as several threads read ahead.
+#[test]
+fn thousands_of_rooms_come_back_each_with_its_newest_messages() {
+    let folder = Folder::new("thousands");
+    drop(folder.open());
+    let made = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2400)
+        INSERT INTO rooms (id, name, epoch) SELECT i, 'room-' || i, '7' FROM n;
+        INSERT INTO filed SELECT id, seq, 0, NULL, NULL, CAST(id AS BLOB), 9 * seq FROM rooms, (SELECT 1 AS seq UNION SELECT 2 UNION SELECT 3);";
+    folder.database().execute_batch(made).unwrap();
+    let rooms = stored(&folder.open(), 2);
+    assert_eq!(rooms.len(), 2400);
+    for (name, first, last, newest) in rooms {
+        let told: Vec<_> =
+            newest.iter().map(|one| (one.id.seq, format!("room-{}", one.payload.escape_ascii()))).collect();
+        assert_eq!((first, last, told), (1, id(3), vec![(2, name.clone()), (3, name)]));
+    }
+}
+
 #[test]
 fn all_that_is_queued_is_one_commit() {
     let folder = Folder::new("group");

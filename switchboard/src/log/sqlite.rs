@@ -3,6 +3,7 @@
 //! One thread writes, and one copies what is written to its place (`writer.rs`); one reads (`reader.rs`). Writer and reader are asked through a queue (`queue.rs`), and whoever asks never waits.
 //! The tables are in `file.rs`, and described in docs/durability.md for those who query them.
 
+mod ahead;
 mod file;
 mod offline;
 mod queue;
@@ -129,6 +130,7 @@ impl SqliteLog {
         let directory = Directory::open(directory)?;
         let connection = directory.writer()?;
         let (copying, reading) = (directory.copier()?, directory.reader()?);
+        ahead::read_ahead(&directory, &connection);
         let found = file::found(&connection).map_err(|error| directory.unusable(error))?;
         let shelves: HashMap<_, _> = found.iter().cloned().collect();
         let counts = Counts {
