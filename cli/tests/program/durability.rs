@@ -302,6 +302,65 @@ fn a_damaged_directory_is_not_served_and_both_ways_out_are_told() {
     assert_ne!(publish(&program, "again").split('-').next(), first.split('-').next());
 }
 
+/// A server whose disk takes a fifth of a second for each sync.
+fn on_a_slow_disk(urls: &[&str], place: &Place) -> Option<Program> {
+    let program = command(&[&["serve"][..], urls, &["--workers", "1", "--data", &place.within("data")]].concat());
+    let mut command = Command::new(installed("strace", "strace")?);
+    let syncs = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=200000"];
+    // As a grandchild, so that signals reach the program.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null"]).args(syncs);
+    command.arg(program.get_program()).args(program.get_args());
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(Program::listening(command, urls.len()))
+}
+
+#[test]
+fn what_was_received_is_committed_before_the_end() {
+    let place = Place::folder("drained");
+    let urls = ["rooms=tcp://127.0.0.1:0?room=ops", "admin=http://127.0.0.1:0"];
+    let Some(program) = on_a_slow_disk(&urls, &place) else { return };
+    let mut peer = Peer::enter(&program, 0);
+    // One goes to the disk, and those that came with it wait for that.
+    let lines: Vec<_> = (1..=20).map(|number| number.to_string()).collect();
+    peer.say(&lines.join("\n"));
+    let counted = |name: &str, number: &str| get(&program, 1, "/metrics").1.contains(&format!("\n{name} {number}\n"));
+    until(|| !counted("switchboard_data_waiting_messages", "0") || counted("switchboard_data_messages_total", "20"));
+    let end = program.stop();
+    assert_eq!(end.code, Some(0), "{:?}", end.log);
+    let kept = data(&["export", "ops"], &place, "").output;
+    let text =
+        |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+    assert_eq!(kept.iter().map(text).collect::<Vec<_>>(), lines);
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_not_served_and_keeps_what_it_has() {
+    let Some(python) = installed("python3", "python3") else { return };
+    let place = Place::folder("newer");
+    let program = serve(&place);
+    publish(&program, "one");
+    program.stop();
+    let database = place.within("data/history.db");
+    let set_format = |format: &str| {
+        let text = "import sqlite3, sys\nsqlite3.connect(sys.argv[1]).execute('PRAGMA user_version = ' + sys.argv[2])";
+        let arguments = ["-c", text, &database, format];
+        assert!(Command::new(&python).args(arguments).status().unwrap().success());
+    };
+    set_format("9");
+    let refused = Program::spawn(command(&["serve", HTTP, "--data", &place.within("data")])).end();
+    assert_eq!(refused.code, Some(78), "{:?}", refused.log);
+    let said = "history.db has format 9; this version knows 2";
+    assert!(refused.log[0].ends_with(said), "{:?}", refused.log);
+    // What another version can serve is not damaged: nobody is told to give it up.
+    assert!(!refused.log.iter().any(|line| line.contains("new-epochs")), "{:?}", refused.log);
+    for action in [&["check"][..], &["export", "ops"], &["new-epochs"]] {
+        let looked = data(action, &place, "");
+        assert!(looked.code == Some(78) && looked.log[0].ends_with(said), "{action:?}: {looked:?}");
+    }
+    set_format("2");
+    assert_eq!(data(&["check"], &place, "").output, ["ok: 1 room, 1 message, 3 bytes of payloads"]);
+}
+
 #[test]
 fn what_is_not_durable_is_not_kept() {
     let place = Place::folder("volatile");
