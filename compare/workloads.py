@@ -152,7 +152,7 @@ DURABLE = (
         switchboard("rooms=tcp://127.0.0.1:{port}", TCP),
         command=(
             *("{switchboard}", "serve", "-q", "--workers", "1", "--data", "{work}/{port}", "--history-messages", "100000"),
-            "rooms=tcp://127.0.0.1:{port}",
+            "rooms=tcp://127.0.0.1:{port}?echo=on",
         ),
         needs="cc",
         hint="Debian: gcc",
