@@ -347,6 +347,7 @@ fn a_directory_of_a_newer_version_is_not_served_and_keeps_what_it_has() {
         assert!(Command::new(&python).args(arguments).status().unwrap().success());
     };
     set_format("9");
+    let before = std::fs::read(&database).unwrap();
     let refused = Program::spawn(command(&["serve", HTTP, "--data", &place.within("data")])).end();
     assert_eq!(refused.code, Some(78), "{:?}", refused.log);
     let said = "history.db has format 9; this version knows 2";
@@ -357,6 +358,7 @@ fn a_directory_of_a_newer_version_is_not_served_and_keeps_what_it_has() {
         let looked = data(action, &place, "");
         assert!(looked.code == Some(78) && looked.log[0].ends_with(said), "{action:?}: {looked:?}");
     }
+    assert!(std::fs::read(&database).unwrap() == before, "what it has not made it has written to");
     set_format("2");
     assert_eq!(data(&["check"], &place, "").output, ["ok: 1 room, 1 message, 3 bytes of payloads"]);
 }

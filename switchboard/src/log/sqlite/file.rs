@@ -221,6 +221,12 @@ impl Directory {
     /// Gives the format, if it is another one.
     fn prepare(connection: &Connection, length: u64) -> rusqlite::Result<Option<i64>> {
         Self::write_surely(connection)?;
+        // Before anything is written: what another version has made stays as it is.
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if !matches!((found, tables), (FORMAT | WITHOUT_RECENT, _) | (0, 0)) {
+            return Ok(Some(found));
+        }
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // Pages that become free are overwritten too, be it with one more write: they hold what was deleted, and copies of what is filed.
@@ -229,23 +235,19 @@ impl Directory {
         connection.pragma_update(None, "foreign_keys", false)?;
         // In KiB, where negative.
         connection.pragma_update(None, "cache_size", -16_384)?;
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        match (found, tables) {
-            (FORMAT | WITHOUT_RECENT, _) => {
-                if length <= WHOLE_CHECK_BYTES {
-                    check(connection, "quick_check")?;
-                }
-                if found == WITHOUT_RECENT {
-                    connection.execute_batch(&format!(
-                        "BEGIN; ALTER TABLE messages RENAME TO filed; {RECENT} PRAGMA user_version = {FORMAT}; COMMIT;"
-                    ))?;
-                }
-            }
-            (0, 0) => connection.execute_batch(&format!(
+        if found == 0 {
+            connection.execute_batch(&format!(
                 "BEGIN; {ROOMS} {RECENT} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
-            ))?,
-            _ => return Ok(Some(found)),
+            ))?;
+            return Ok(None);
+        }
+        if length <= WHOLE_CHECK_BYTES {
+            check(connection, "quick_check")?;
+        }
+        if found == WITHOUT_RECENT {
+            connection.execute_batch(&format!(
+                "BEGIN; ALTER TABLE messages RENAME TO filed; {RECENT} PRAGMA user_version = {FORMAT}; COMMIT;"
+            ))?;
         }
         Ok(None)
     }
@@ -282,8 +284,6 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(BUSY_WAIT)?;
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         let found = if found == WITHOUT_RECENT { as_with_recent(&connection)? } else { found };
         Ok((connection, (found, tables)))
     });
