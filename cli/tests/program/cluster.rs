@@ -4,6 +4,7 @@ mod nodes;
 mod plain;
 
 use crate::http::asked;
+use crate::operating;
 use crate::process::{Place, Program, command, until};
 use nix::sys::signal::Signal;
 use std::fs;
@@ -135,6 +136,20 @@ fn nodes_have_one_order_over_a_kill_of_one_and_of_the_nats_server() {
     assert!(ready.body.contains("\"cluster\":true"), "{}", ready.body);
     let end = late.stop();
     assert_eq!(end.code, Some(0), "{:?}", end.log);
+}
+
+#[test]
+fn a_room_is_durable_only_if_the_nats_server_has_it_in_a_file() {
+    for (profile, told) in [("memory", "durable: no\n"), ("file", "durable: yes\n")] {
+        let Some(nats) = Nats::start(&format!("durable-{profile}")) else { return };
+        let socket = Place::new(&format!("durable-{profile}.sock"));
+        let admin = format!("admin=unix://{socket}");
+        let arguments = ["serve", HTTP, &admin, "--cluster", &nats.url(), "--cluster-profile", profile];
+        let node = Program::listening(command(&arguments), 2);
+        publish(&node, "one").unwrap();
+        let room = operating::done(operating::admin(&socket, &["room", "ops"]));
+        assert!(room.contains(told), "{profile}: {room}");
+    }
 }
 
 #[test]

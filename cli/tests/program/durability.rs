@@ -2,6 +2,7 @@
 
 use crate::http::sockets::Socket;
 use crate::http::{Client, asked};
+use crate::operating;
 use crate::process::{End, Place, Program, command, installed, until};
 use crate::rooms::datagrams::Mote;
 use crate::rooms::{Peer, ROOMS};
@@ -222,6 +223,26 @@ fn while_no_commit_succeeds_publishers_are_told_so_on_each_transport_and_then_it
     assert!(socket.next().contains("\"from\":\"http\"") && mote.next() == "[ops] http: lost");
     let (_, kept) = get(&program, 0, "/rooms/ops/messages");
     assert!(kept.lines().count() == 2 && kept.contains(&first) && kept.contains("\"seq\":2"), "{kept}");
+}
+
+#[test]
+fn a_purge_that_does_not_reach_the_disk_is_told_as_failed_and_forgets_nothing() {
+    let place = Place::folder("unpurged");
+    let (socket, audit) = (Place::new("unpurged.sock"), Place::new("unpurged.jsonl"));
+    let admin = format!("admin=unix://{socket}");
+    let program =
+        Program::serve(&[HTTP, &admin, "--data", &place.within("data"), "--audit", audit.to_str().expect("UTF-8")]);
+    publish(&program, "first");
+    let Some(blocked) = Blocked::new(&place) else { return };
+    let purge = || operating::admin(&socket, &["purge", "ops"]);
+    let refused = purge();
+    assert!(operating::refused(&refused).contains("unavailable"), "{refused:?}");
+    let acts = operating::acts(&audit);
+    assert!(acts.len() == 2 && acts[0] == "purge ops" && acts[1].starts_with("purge ops: failed: "), "{acts:?}");
+    assert!(get(&program, 0, "/rooms/ops/messages").1.ends_with("\"text\":\"first\"}\n"));
+    blocked.end();
+    until(|| purge().code == Some(0));
+    assert_eq!(get(&program, 0, "/rooms/ops/messages"), (200, String::new()));
 }
 
 #[test]

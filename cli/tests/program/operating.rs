@@ -4,6 +4,7 @@ use crate::process::{End, Place, Program, ask as say, command, run, until};
 use crate::tokens::made;
 use serde_json::Value;
 use std::io::Write as _;
+use std::path::Path;
 
 /// Asks at a socket.
 pub(crate) fn admin(socket: &Place, arguments: &[&str]) -> End {
@@ -23,6 +24,18 @@ pub(crate) fn done(end: End) -> String {
 pub(crate) fn refused(end: &End) -> &str {
     assert_eq!((end.code, end.log.len(), end.output.len()), (Some(1), 1, 0), "{end:?}");
     &end.log[0]
+}
+
+/// What an audit tells of what operators did at a socket: actions with their arguments.
+pub(crate) fn acts(audit: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(audit).unwrap_or_default();
+    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+    let of_operators = events.filter(|event| event["event"] == "admin");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    of_operators
+        .inspect(|event| assert!(text(&event["source"]).starts_with("unix/"), "{event}"))
+        .map(|event| format!("{} {}", text(&event["action"]), text(&event["reason"])).trim_end().to_owned())
+        .collect()
 }
 
 #[test]

@@ -50,14 +50,7 @@ impl Served {
 
     /// What the audit tells of what operators did: actions with their arguments.
     fn acts(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.audit as &Path).unwrap_or_default();
-        let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object"));
-        let of_operators = events.filter(|event| event["event"] == "admin");
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        of_operators
-            .inspect(|event| assert!(text(&event["source"]).starts_with("unix/"), "{event}"))
-            .map(|event| format!("{} {}", text(&event["action"]), text(&event["reason"])).trim_end().to_owned())
-            .collect()
+        operating::acts(&self.audit)
     }
 
     /// Comes from an address of this machine.
