@@ -3,6 +3,7 @@
 use super::flow::{Flow, Jitter};
 use super::{Heard, Plan};
 use crate::process::Usage;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What it took, of the server, of this program and of the machine.
@@ -98,10 +99,10 @@ impl Outcome {
         );
         if let Some(Server { share, micros }) = &self.server {
             let each = micros.map(|micros| format!("; {micros:.2} µs for each packet received")).unwrap_or_default();
-            text += &format!("server     {} of a core{each}\n", percent(*share));
+            let _ = writeln!(text, "server     {} of a core{each}", percent(*share));
         }
         if let Some(share) = self.machine_share {
-            text += &format!("machine    {} of all cores busy\n", percent(share));
+            let _ = writeln!(text, "machine    {} of all cores busy", percent(share));
         }
         text
     }

@@ -222,8 +222,7 @@ impl Directory {
     fn prepare(connection: &Connection, length: u64) -> rusqlite::Result<Option<i64>> {
         Self::write_surely(connection)?;
         // Before anything is written: what another version has made stays as it is.
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let (found, tables) = made(connection)?;
         if !matches!((found, tables), (FORMAT | WITHOUT_RECENT, _) | (0, 0)) {
             return Ok(Some(found));
         }
@@ -284,6 +283,7 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
         connection.busy_timeout(BUSY_WAIT)?;
+        let (found, tables) = made(&connection)?;
         let found = if found == WITHOUT_RECENT { as_with_recent(&connection)? } else { found };
         Ok((connection, (found, tables)))
     });
@@ -292,6 +292,13 @@ pub(super) fn look_into(directory: &Path) -> Result<Connection, SqliteError> {
         (_, (0, 0)) => Err(SqliteError::Unusable { path: shown(&path), reason: UNMADE.to_owned() }),
         (_, (found, _)) => Err(SqliteError::Format { path: shown(&path), found }),
     }
+}
+
+/// The number of the format, and of what there is by any name: none, if nobody has made anything.
+fn made(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let names = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok((format, names))
 }
 
 /// Has statements find what they name in tables without `recent`.
