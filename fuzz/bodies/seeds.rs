@@ -7,7 +7,8 @@ use std::path::Path;
 
 /// Runs `body` on every file of a corpus. A panic is preceded by the name of the file that caused it.
 pub(crate) fn replay(target: &str, body: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let corpus = folders.map(|folder| folder.join("fuzz/corpus").join(target)).find(|corpus| corpus.is_dir()).unwrap();
     let mut seeds: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!seeds.is_empty(), "{} holds nothing to replay", corpus.display());
     seeds.sort();

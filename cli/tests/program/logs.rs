@@ -68,7 +68,7 @@ fn very_verbose_shows_each_frame_with_its_sender_escaped() {
 
 #[test]
 fn a_filter_comes_from_the_environment() {
-    let (log, ..) = logged(&[], &[("SWITCHBOARD_LOG", "off,switchboard::services=trace")]);
+    let (log, ..) = logged(&[], &[("SWITCHBOARD_LOG", "off,switchboard_program::services=trace")]);
     assert!(log.len() == 1 && log[0].contains("Received from"), "{log:?}");
     let (log, ..) = logged(&["-q"], &[("SWITCHBOARD_LOG", "debug")]);
     assert_eq!(log, [""; 0]);

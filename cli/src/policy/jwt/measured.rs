@@ -1,6 +1,6 @@
 //! What a verification costs beside the signature alone: a measurement, which nothing depends on.
 //!
-//! `cargo test --release -p switchboard-cli --bin switchboard -- --ignored --nocapture verifications` prints a line for each algorithm.
+//! `cargo test --release -p switchboard-program -- --ignored --nocapture verifications` prints a line for each algorithm.
 
 use super::algorithm::Algorithm;
 use super::compact::Compact;

@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn every_file_is_served_and_all_that_files_name() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/services/admin/page");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/services/admin/page");
         for file in std::fs::read_dir(folder).expect("it is there") {
             let name = file.expect("it can be read").file_name().into_string().expect("UTF-8");
             assert!(name == PAGE.name || part(&format!("/{name}")).is_some(), "{name}");

@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn every_file_is_served() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets");
         for file in std::fs::read_dir(folder).expect("it is there") {
             let name = file.expect("it can be read").file_name().into_string().expect("UTF-8");
             let path = if name == PAGE { "/".to_owned() } else { format!("/{name}") };

@@ -8,15 +8,15 @@ use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed=assets");
+    println!("cargo::rerun-if-changed=../assets");
     let variable = |name| env::var(name).map_err(io::Error::other);
-    let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("assets");
+    let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../assets");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
         files.push(format!(
-            "asset({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/assets/\", {name:?})))"
+            "asset({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../assets/\", {name:?})))"
         ));
     }
     files.sort();
