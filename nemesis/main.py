@@ -47,6 +47,7 @@ class Run:
 
     def run(self):
         """What is wrong; None if nothing is."""
+        load = None
         try:
             self.world.start()
             load = Load(self.world, self.told, self.rng.random(), self.is_volatile)
@@ -66,7 +67,13 @@ class Run:
         except Failed as failed:
             return str(failed)
         finally:
+            # The next run has the same addresses: nobody of this one is to publish there.
+            if load:
+                load.quiet.set(), load.stopping.set()
             self.world.stop()
+            for thread in load.threads if load else []:
+                if thread.is_alive():
+                    thread.join(20)
 
     def watch(self, stop):
         """C10."""
