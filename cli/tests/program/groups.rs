@@ -175,7 +175,7 @@ fn what_a_host_says_reaches_every_member_in_order_and_what_members_say_is_on_the
             let mut said_there = || {
                 let told =
                     std::iter::repeat_with(|| serde_json::from_str::<Value>(&browser.next()).expect("an object"));
-                told.filter_map(|told| Some(told["text"].as_str()?.to_owned())).next().expect("there is one more")
+                told.find_map(|told| Some(told["text"].as_str()?.to_owned())).expect("there is one more")
             };
             assert_eq!((said(&mut lines), said_there()), ("first".to_owned(), "first".to_owned()));
             for number in 0..1000 {

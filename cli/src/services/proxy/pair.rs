@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled};
 
 /// A client's way through a proxy.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is a pair for nearly all of its time, and a box would be one more allocation for each"
+)]
 pub(super) enum Passing<C: Passed> {
     /// Boxed: it is over soon. Nothing comes of it where nobody takes the client.
     Connecting(Pin<Box<dyn Future<Output = Option<Pair<C>>> + Send>>),
