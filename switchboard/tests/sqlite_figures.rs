@@ -80,7 +80,7 @@ fn publish(rooms: &[Room], publishers: usize, taken: &mut Taken) {
 fn publish_at(rate: u32, rooms: &[Room], taken: &mut Taken) {
     let publishers = 100;
     let between = Duration::from_secs(1) * publishers / rate;
-    let each = TURN.div_duration_f64(between).round() as u32;
+    let each = (TURN.as_nanos() / between.as_nanos()) as u32;
     let _ = measure(publishers as usize, taken, |number| {
         let room = rooms[number % rooms.len()].clone();
         async move {

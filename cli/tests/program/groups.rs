@@ -173,7 +173,7 @@ fn what_a_host_says_reaches_every_member_in_order_and_what_members_say_is_on_the
             let mut browser = WebSocket::at(&program, 1, "/rooms/r/ws");
             host.send_to(b"first", ONE).expect("it is sent");
             let mut said_there = || {
-                let told =
+                let mut told =
                     std::iter::repeat_with(|| serde_json::from_str::<Value>(&browser.next()).expect("an object"));
                 told.find_map(|told| Some(told["text"].as_str()?.to_owned())).expect("there is one more")
             };
