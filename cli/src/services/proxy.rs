@@ -22,7 +22,7 @@ use check::Check;
 use choice::Balance;
 pub(crate) use counts::{PoolFigures, State, UpstreamFigures};
 pub(crate) use loops::Loops;
-use loops::{Came, OwnEnd};
+use loops::{EndsHash, OwnEnd};
 use pair::{Pair, Passing};
 pub(crate) use pool::{Paired, Pool};
 use pool::{Taken, Unconnected};
@@ -229,7 +229,7 @@ async fn paired_source(
 fn leads_on<C: Codec>(
     loops: &Loops,
     conn: &Connection<C>,
-    came: &mut Option<Came>,
+    came: &mut Option<EndsHash>,
     pool: &Arc<Pool>,
 ) -> Result<(), Unconnected> {
     if loops.leads_back(conn, came, pool.number()) {

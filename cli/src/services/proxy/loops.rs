@@ -30,7 +30,7 @@ pub(crate) struct Loops {
 }
 
 /// The hash of a connection's ends: to have it takes a system call.
-pub(super) struct Came(u64);
+pub(super) struct EndsHash(u64);
 
 /// One of them, for as long as it lasts.
 pub(super) struct OwnEnd {
@@ -40,14 +40,14 @@ pub(super) struct OwnEnd {
 
 impl Loops {
     /// Whether a connection has come through a proxy already. `came` is for what is asked of it, which is done once.
-    pub(super) fn leads_back<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<Came>, proxy: usize) -> bool {
+    pub(super) fn leads_back<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<EndsHash>, proxy: usize) -> bool {
         self.way(conn, came).is_some_and(|way| way.leads_through(proxy))
     }
 
     /// A proxy passes one connection on to another one. Nothing to remember, unless that is to this machine.
     pub(super) fn enter<C: Codec>(
         self: &Arc<Self>,
-        (conn, came): (&Connection<C>, &mut Option<Came>),
+        (conn, came): (&Connection<C>, &mut Option<EndsHash>),
         upstream: &Connection<C>,
         proxy: usize,
     ) -> Option<OwnEnd> {
@@ -62,7 +62,7 @@ impl Loops {
         Some(OwnEnd { loops: Arc::clone(self), hash })
     }
 
-    fn way<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<Came>) -> Option<Way> {
+    fn way<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<EndsHash>) -> Option<Way> {
         // Where nothing goes to this machine there is nothing to look for, and whose it is need not be asked.
         if self.ways.lock().is_empty() {
             return None;
@@ -70,9 +70,9 @@ impl Loops {
         if came.is_none() {
             // With a PROXY header the peer is somebody else.
             let end = conn.info().via.or_else(|| conn.peer().ip())?;
-            *came = Some(Came(self.hasher.hash_one(ends(end, conn.local_addr()?))));
+            *came = Some(EndsHash(self.hasher.hash_one(ends(end, conn.local_addr()?))));
         }
-        came.as_ref().and_then(|Came(hash)| self.ways.lock().get(hash).cloned())
+        came.as_ref().and_then(|EndsHash(hash)| self.ways.lock().get(hash).cloned())
     }
 }
 
