@@ -3,6 +3,7 @@
 use super::flow::{Flow, Jitter};
 use super::{Heard, Plan};
 use crate::process::Usage;
+use crate::report::text::usage;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -81,13 +82,12 @@ impl Outcome {
     pub(super) fn text(&self, plan: &Plan) -> String {
         let Plan { speakers, listeners, rate, packet_bytes, .. } = plan;
         let Self { sent, received, lost, reordered, jitter, added, .. } = self;
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
         let mut text = format!(
             "media      {speakers} speakers × {rate}/s × {packet_bytes} B, {listeners} listeners\n\
              packets    {sent} sent, {received} received, {lost} lost, {reordered} out of order\n\
              one way    p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, longest {:.3} ms\n\
              jitter     mean {:.3} ms (RFC 3550 A.8), of which added on the way {:.3} ms, at most {:.3} ms\n\
-             generator  {} of a core, by its busier thread\n",
+             generator  {}\n",
             self.delay(500),
             self.delay(990),
             self.delay(999),
@@ -95,14 +95,13 @@ impl Outcome {
             jitter.mean() / 1e6,
             added.mean() / 1e6,
             added.most / 1e6,
-            percent(self.busiest_share),
+            usage(self.busiest_share, None, "packet", "of a core, by its busier thread"),
         );
         if let Some(Server { share, micros }) = &self.server {
-            let each = micros.map(|micros| format!("; {micros:.2} µs for each packet received")).unwrap_or_default();
-            let _ = writeln!(text, "server     {} of a core{each}", percent(*share));
+            let _ = writeln!(text, "server     {}", usage(*share, *micros, "packet", "of a core"));
         }
         if let Some(share) = self.machine_share {
-            let _ = writeln!(text, "machine    {} of all cores busy", percent(share));
+            let _ = writeln!(text, "machine    {}", usage(share, None, "packet", "of all cores busy"));
         }
         text
     }

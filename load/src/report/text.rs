@@ -35,9 +35,9 @@ impl Report {
         }
         let generator = &self.generator;
         let each = generator.cpu_us_per_message;
-        rows.push(("generator", usage(generator.busiest_share, each, "of a core, by its busiest thread")));
+        rows.push(("generator", usage(generator.busiest_share, each, "message", "of a core, by its busiest thread")));
         if let Some(server) = &self.server {
-            rows.push(("server", usage(server.cpu_share, server.cpu_us_per_message, "of a core")));
+            rows.push(("server", usage(server.cpu_share, server.cpu_us_per_message, "message", "of a core")));
             let mebibytes = server.memory_bytes as f64 / f64::from(1 << 20);
             let each = rounded(server.memory_bytes_per_connection);
             rows.push(("its memory", format!("{mebibytes:.1} MiB, {each} B more for each connection")));
@@ -117,8 +117,8 @@ pub(crate) fn spread(spread: &Spread) -> String {
         .join("  ")
 }
 
-fn usage(share: f64, each: Option<f64>, of: &str) -> String {
-    let each = each.map(|each| format!("; {each:.2} µs for each message received")).unwrap_or_default();
+pub(crate) fn usage(share: f64, each: Option<f64>, what: &str, of: &str) -> String {
+    let each = each.map(|each| format!("; {each:.2} µs for each {what} received")).unwrap_or_default();
     format!("{:.0} % {of}{each}", share * 100.0)
 }
 
