@@ -338,9 +338,13 @@ impl Replica {
                 flight.sent = Handed::Asked;
                 self.actions.push_back(append(flight));
             }
-        } else if self.is_current() && self.purges_since.is_some() {
+        } else if !self.is_current() || self.pending.is_empty() && self.purges_since.is_none() {
+            // There is nothing to do, or not yet.
+        } else if self.reading.lacks_numbers {
+            self.begin_behind(None);
+        } else if self.purges_since.is_some() {
             self.send_purge();
-        } else if self.is_current() && !self.pending.is_empty() {
+        } else {
             let items = self.pending.next();
             self.send(items);
         }

@@ -27,11 +27,26 @@ pub(super) enum Verdict {
     Lost { since: Duration },
 }
 
+/// Which log it was, and what it was known to have.
+#[derive(Clone, Copy)]
+struct Known {
+    identity: LogIdentity,
+    /// When this node got to know that.
+    since: Duration,
+    /// When it was so: earlier, if another node has reported it.
+    seen: Duration,
+}
+
+impl Known {
+    fn now(identity: LogIdentity, now: Duration) -> Self {
+        Self { identity, since: now, seen: now }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Checks {
     at: Duration,
-    /// Which log it was, and what it was known to have; and when that was known.
-    known: Option<(LogIdentity, Duration)>,
+    known: Option<Known>,
     /// What was known to be there when the log was asked which one it is.
     asked: Option<Position>,
     /// Others were still to say then how far they know it.
@@ -59,12 +74,13 @@ impl Checks {
     pub(super) fn begin(&mut self, now: Duration) {
         self.at = now + EVERY;
         self.is_early = self.reports.are_missing(now);
-        if let Some((known, since)) = &mut self.known
-            && let Some(further) = self.reports.furthest(known.log).filter(|furthest| *furthest > known.last)
+        if let Some(Known { identity, since, seen }) = &mut self.known
+            && let Some(further) = self.reports.furthest(identity.log).filter(|(furthest, _)| *furthest > identity.last)
         {
-            (known.last, *since) = (further, now);
+            (identity.last, *seen) = further;
+            *since = now;
         }
-        self.asked = self.known.map(|(known, _)| known.last);
+        self.asked = self.known.map(|known| known.identity.last);
     }
 
     /// The connection is there again. Meanwhile the log may have gone back and then further than before, so all rooms are asked for.
@@ -74,8 +90,10 @@ impl Checks {
     }
 
     /// How far this node knows the log, if it does.
-    pub(super) fn report(&self, node: Incarnation, is_asking: bool) -> Option<LogReport> {
-        self.known.map(|(known, _)| LogReport { node, known, is_asking })
+    pub(super) fn report(&self, node: Incarnation, is_asking: bool, now: Duration) -> Option<LogReport> {
+        let report =
+            |known: Known| LogReport { node, known: known.identity, age: now.saturating_sub(known.seen), is_asking };
+        self.known.map(report)
     }
 
     /// Another node says how far it knows the log.
@@ -98,8 +116,8 @@ impl Checks {
 
     /// The log has something of this node's there.
     pub(super) fn appended(&mut self, position: Position, now: Duration) {
-        if let Some((known, since)) = self.known.as_mut().filter(|(known, _)| known.last < position) {
-            (known.last, *since) = (position, now);
+        if let Some(known) = self.known.as_mut().filter(|known| known.identity.last < position) {
+            *known = Known::now(LogIdentity { last: position, ..known.identity }, now);
         }
     }
 
@@ -111,7 +129,7 @@ impl Checks {
         now: Duration,
     ) -> Verdict {
         let mut last = identity.last;
-        if let Some((known, since)) = self.known {
+        if let Some(Known { identity: known, since, .. }) = self.known {
             let is_other = known.log != identity.log;
             // What came to be known meanwhile may be newer than the answer.
             let has_lost = !is_other && self.asked.is_some_and(|asked| asked > identity.last);
@@ -123,7 +141,7 @@ impl Checks {
             }
             self.unsure_since = None;
             if is_other || has_lost {
-                (self.known, self.connection) = (Some((identity, now)), Some(connection));
+                (self.known, self.connection) = (Some(Known::now(identity, now)), Some(connection));
                 (self.checked, self.under_way) = ([Position(0); 2], None);
                 self.reports.forget_log(now);
                 return Verdict::Lost { since };
@@ -131,7 +149,8 @@ impl Checks {
             last = last.max(known.last);
         }
         self.reports.forget_silent(now);
-        (self.known, self.connection) = (Some((LogIdentity { last, ..identity }, now)), Some(connection));
+        self.known = Some(Known::now(LogIdentity { last, ..identity }, now));
+        self.connection = Some(connection);
         self.number += 1;
         self.under_way = (questions > 0).then_some((identity.last, questions));
         Verdict::Same { after: self.checked[1], number: self.number }
@@ -233,14 +252,14 @@ mod tests {
     #[test]
     fn behind_another_connection_the_others_say_first_how_far_they_know_the_log() {
         let (own, other) = (Incarnation(1), Incarnation(2));
-        let report = |last| LogReport { node: other, known: log(1, last).0, is_asking: false };
+        let report = |last| LogReport { node: other, known: log(1, last).0, age: Duration::ZERO, is_asking: false };
         let mut checks = Checks::default();
-        assert_eq!(checks.report(own, true), None, "nothing is known yet");
+        assert_eq!(checks.report(own, true, NOW), None, "nothing is known yet");
         checks.begin(NOW);
         assert_eq!(checks.identified(log(1, 7), 0, NOW), same(0, 1));
         checks.reported(&report(7), NOW);
-        let told = LogReport { node: own, known: log(1, 7).0, is_asking: true };
-        assert_eq!(checks.report(own, true), Some(told));
+        let told = LogReport { node: own, known: log(1, 7).0, age: AGAIN, is_asking: true };
+        assert_eq!(checks.report(own, true, NOW + AGAIN), Some(told));
         checks.reconnected(NOW);
         checks.begin(NOW);
         assert_eq!(checks.identified(log(1, 7), 0, NOW), Verdict::Unsure);

@@ -75,6 +75,8 @@ pub(super) struct LogReading {
     fruitless: u32,
     /// Why an envelope cannot be read, once that was told.
     unreadable: Option<EnvelopeError>,
+    /// The log had more of the room than was shown here, or may have had, and has nothing any more: which numbers were given is unknown.
+    pub(super) lacks_numbers: bool,
 }
 
 impl LogReading {
@@ -105,6 +107,7 @@ impl LogReading {
     pub(super) fn stepped(&mut self, position: Position) {
         self.fruitless = 0;
         self.unreadable = None;
+        self.lacks_numbers = false;
         if self.broken_at.take().is_some() {
             self.confidence = Confidence::Whole;
             self.target = position;
@@ -141,6 +144,17 @@ impl Replica {
             self.reading.reach(stored.position);
         } else if at.is_none_or(|at| at.position != stored.position || Some(at.token) != token) {
             self.reading.doubt();
+        }
+        self.go_on(now);
+    }
+
+    /// A check behind a new connection has found nothing of the room. Retention took it; whether others were shown more before, nobody can say.
+    pub fn absent(&mut self, now: Duration) {
+        if self.chain.at().is_some() {
+            self.reading.lacks_numbers = true;
+            if !self.chain.is_emptied {
+                self.reading.doubt();
+            }
         }
         self.go_on(now);
     }
@@ -198,6 +212,7 @@ impl Replica {
             self.begin_behind(None);
         } else {
             self.chain.is_emptied = true;
+            self.reading.lacks_numbers |= self.reading.is_behind(self.position());
             self.reading.confidence = Confidence::Whole;
             self.reading.target = self.position();
             // What found nothing to be behind is appended behind nothing.
@@ -231,6 +246,7 @@ impl Replica {
         let (is_lost, has_gone_back) = (confidence == Confidence::Lost, confidence == Confidence::GoneBack);
         if at.position == last.position && at.token == envelope.token && !has_gone_back {
             self.reading.target = at.position;
+            self.reading.lacks_numbers = false;
             // The log was put right.
             self.flight.take_if(|flight| flight.envelope.begins_epoch() && flight.sent == Handed::Passed);
             self.again(now);
@@ -284,7 +300,7 @@ impl Replica {
         (self.reading.confidence, self.reading.broken_at) = (Confidence::Whole, None);
     }
 
-    fn begin_behind(&mut self, last: Option<(Position, EnvelopeToken)>) {
+    pub(super) fn begin_behind(&mut self, last: Option<(Position, EnvelopeToken)>) {
         // Where a log has gone back, that was told of all rooms.
         let is_told = self.reading.confidence == Confidence::GoneBack;
         if self.chain.at().is_some() && !is_told {
@@ -447,9 +463,10 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HistoryBounds, Incarnation};
+    use super::super::{HistoryBounds, Incarnation, LogEntry, Ticket};
     use super::*;
     use bytes::Bytes;
+    use std::time::SystemTime;
     use switchboard_proto::RoomName;
 
     const NOW: Duration = Duration::ZERO;
@@ -488,6 +505,64 @@ mod tests {
         // Of an incarnation before that one: what is read next is behind it.
         replica.fetched(Ok(vec![at_the_last(beginning(4, 1))]), NOW);
         assert!(!replica.is_open());
+    }
+
+    /// One that has shown one message, behind which the log has nothing of the room.
+    fn emptied(told: impl FnOnce(&mut Replica)) -> Replica {
+        let mut replica = replica();
+        let first = LogEnvelope { entries: vec![entry()], ..beginning(5, 0) };
+        let first = Stored { position: Position(1), envelope: first.encode() };
+        replica.ended(Ok(LogEnd { log: 1, last: Some(first.clone()) }), NOW);
+        replica.fetched(Ok(vec![first]), NOW);
+        assert!(replica.is_open());
+        told(&mut replica);
+        for number in 0.. {
+            let now = NOW + COPY_AGAIN * number;
+            replica.tick(now);
+            match actions(&mut replica).pop() {
+                Some(ReplicaAction::Fetch(_)) => replica.fetched(Ok(Vec::new()), now),
+                Some(ReplicaAction::AskLast) => {
+                    replica.ended(Ok(LogEnd { log: 1, last: None }), now);
+                    return replica;
+                }
+                _ => {}
+            }
+        }
+        unreachable!("it asks at last")
+    }
+
+    fn entry() -> LogEntry {
+        LogEntry {
+            membership: 0,
+            time: SystemTime::UNIX_EPOCH,
+            from: None,
+            user: None,
+            payload: Bytes::from_static(b"x"),
+        }
+    }
+
+    /// The number of what it publishes next, and whether an incarnation begins before it.
+    fn published(replica: &mut Replica) -> (u64, bool) {
+        replica.publish(vec![(Ticket(1), entry())], NOW).expect("there is room");
+        let appended = actions(replica).into_iter().find_map(|action| match action {
+            ReplicaAction::Append { after, envelope, .. } => Some((after, LogEnvelope::parse(&envelope))),
+            _ => None,
+        });
+        let (after, envelope) = appended.expect("something is appended");
+        let envelope = envelope.expect("it can be read");
+        assert_eq!(after, Position(0), "nothing is there");
+        (envelope.first, envelope.begins_epoch())
+    }
+
+    #[test]
+    fn numbers_that_may_have_been_given_before_retention_took_all_are_not_given_again() {
+        // It was told that there was more.
+        let more = Stored { position: Position(9), envelope: beginning(5, 0).encode() };
+        assert_eq!(published(&mut emptied(|replica| replica.checked(&more, NOW))), (1, true));
+        // It cannot know, as it was away.
+        assert_eq!(published(&mut emptied(|replica| replica.absent(NOW))), (1, true));
+        // Nothing was there that it has not shown.
+        assert_eq!(published(&mut emptied(|replica| replica.look(NOW))), (2, false));
     }
 
     #[test]

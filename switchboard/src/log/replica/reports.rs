@@ -25,22 +25,25 @@ const MOST_NODES: usize = 256;
 pub(super) struct LogReport {
     pub(super) node: Incarnation,
     pub(super) known: LogIdentity,
+    /// How long ago that was known.
+    pub(super) age: Duration,
     /// The others are to report too.
     pub(super) is_asking: bool,
 }
 
 impl LogReport {
     pub(super) fn encode(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(34);
+        let mut bytes = Vec::with_capacity(42);
         bytes.put_u8(FORMAT);
         bytes.put_u8(self.is_asking.into());
         bytes.put_u64(self.node.0);
         bytes.put_u128(self.known.log);
         bytes.put_u64(self.known.last.0);
+        bytes.put_u64(self.age.as_millis() as u64);
         bytes.into()
     }
 
-    /// None if it is no report of this format.
+    /// None if it is no report of this format. Earlier versions of it said nothing of its age, and so it is new.
     pub(super) fn parse(mut bytes: &[u8]) -> Option<Self> {
         if bytes.try_get_u8().ok()? != FORMAT {
             return None;
@@ -48,7 +51,8 @@ impl LogReport {
         let is_asking = bytes.try_get_u8().ok()? != 0;
         let node = Incarnation(bytes.try_get_u64().ok()?);
         let known = LogIdentity { log: bytes.try_get_u128().ok()?, last: Position(bytes.try_get_u64().ok()?) };
-        Some(Self { node, known, is_asking })
+        let age = Duration::from_millis(bytes.try_get_u64().unwrap_or(0));
+        Some(Self { node, known, age, is_asking })
     }
 }
 
@@ -60,10 +64,10 @@ pub(super) struct Reports {
     /// Who has not reported behind this connection yet, and until when that is waited for.
     awaited: HashSet<Incarnation>,
     until: Duration,
-    /// The furthest that is known of the log that was reported last.
-    furthest: Option<LogIdentity>,
-    /// Until then others may report what is known to be lost.
-    lost_until: Duration,
+    /// The furthest that is known of the log that was reported last, and since when.
+    furthest: Option<(LogIdentity, Duration)>,
+    /// When it was found to have lost something. Who was cut off then may report much later what it knew before.
+    lost_at: Option<Duration>,
 }
 
 impl Reports {
@@ -78,9 +82,12 @@ impl Reports {
         if self.heard.len() < MOST_NODES || self.heard.contains_key(&report.node) {
             self.heard.insert(report.node, now);
         }
-        if now >= self.lost_until {
-            let before = self.furthest(report.known.log).unwrap_or(Position(0));
-            self.furthest = Some(LogIdentity { last: report.known.last.max(before), ..report.known });
+        let since = now.saturating_sub(report.age);
+        let before = self.furthest(report.known.log);
+        if self.lost_at.is_none_or(|lost_at| since > lost_at)
+            && before.is_none_or(|(last, _)| last <= report.known.last)
+        {
+            self.furthest = Some((report.known, since));
         }
         self.awaited.remove(&report.node) && self.awaited.is_empty()
     }
@@ -95,9 +102,9 @@ impl Reports {
         !self.awaited.is_empty()
     }
 
-    /// How far any of them knows this log.
-    pub(super) fn furthest(&self, log: u128) -> Option<Position> {
-        self.furthest.filter(|furthest| furthest.log == log).map(|furthest| furthest.last)
+    /// How far any of them knows this log, and since when.
+    pub(super) fn furthest(&self, log: u128) -> Option<(Position, Duration)> {
+        self.furthest.filter(|(furthest, _)| furthest.log == log).map(|(furthest, since)| (furthest.last, since))
     }
 
     /// All is well: whoever has been silent for long is not there any more.
@@ -105,10 +112,10 @@ impl Reports {
         self.heard.retain(|_, heard| *heard + FORGOTTEN > now);
     }
 
-    /// The log has lost what was reported, and others may find that a little later.
+    /// The log has lost what was known before, whoever reports it.
     pub(super) fn forget_log(&mut self, now: Duration) {
         self.furthest = None;
-        self.lost_until = now + 2 * PATIENCE;
+        self.lost_at = Some(now);
     }
 }
 
@@ -121,7 +128,7 @@ mod tests {
 
     fn report(node: u64, log: u128, last: u64) -> LogReport {
         let known = LogIdentity { log, last: Position(last) };
-        LogReport { node: Incarnation(node), known, is_asking: false }
+        LogReport { node: Incarnation(node), known, age: Duration::ZERO, is_asking: false }
     }
 
     #[test]
@@ -132,7 +139,7 @@ mod tests {
         assert!(!reports.hear(&report(1, 7, 5), NOW));
         reports.hear(&report(2, 7, 9), NOW);
         reports.hear(&report(1, 7, 6), NOW);
-        assert_eq!((reports.furthest(7), reports.furthest(8)), (Some(Position(9)), None));
+        assert_eq!((reports.furthest(7), reports.furthest(8)), (Some((Position(9), NOW)), None));
         reports.reconnected(NOW);
         assert!(!reports.hear(&report(1, 7, 6), NOW) && reports.are_missing(NOW));
         assert!(reports.hear(&report(2, 7, 9), NOW) && !reports.are_missing(NOW));
@@ -152,12 +159,28 @@ mod tests {
         assert!(reports.hear(&report(2, 7, 5), NOW * 2), "it alone is waited for");
     }
 
+    #[test]
+    fn what_was_known_before_the_log_lost_it_is_reported_in_vain() {
+        let mut reports = Reports::default();
+        reports.hear(&report(1, 7, 9), NOW);
+        reports.forget_log(NOW);
+        assert_eq!(reports.furthest(7), None);
+        let second = Duration::from_secs(1);
+        // It was cut off meanwhile.
+        reports.hear(&LogReport { age: second * 11, ..report(2, 7, 9) }, NOW + second * 10);
+        assert_eq!(reports.furthest(7), None);
+        reports.hear(&LogReport { age: second, ..report(1, 7, 6) }, NOW + second * 10);
+        assert_eq!(reports.furthest(7), Some((Position(6), NOW + second * 9)));
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read_and_nothing_else(node: u64, log: u128, last: u64, is_asking: bool, cut in 0..34_usize) {
-            let written = LogReport { is_asking, ..report(node, log, last) };
+        fn what_is_written_is_read_and_nothing_else(node: u64, log: u128, last: u64, is_asking: bool, age: u32, cut in 0..34_usize) {
+            let written = LogReport { is_asking, age: Duration::from_millis(age.into()), ..report(node, log, last) };
             let bytes = written.encode();
             prop_assert_eq!(LogReport::parse(&bytes), Some(written));
+            let of_no_age = LogReport { age: Duration::ZERO, ..written };
+            prop_assert_eq!(LogReport::parse(&bytes[..34]), Some(of_no_age), "an earlier version's");
             prop_assert_eq!(LogReport::parse(&bytes[..cut]), None);
         }
     }

@@ -330,7 +330,7 @@ impl ReplicaTask {
 
     /// Tells the other nodes how far this one knows the log.
     fn report(&self, is_asking: bool) {
-        if let Some(report) = self.checks.report(self.own, is_asking) {
+        if let Some(report) = self.checks.report(self.own, is_asking, self.now()) {
             self.engine.tell_nodes(report.encode());
         }
     }
@@ -384,18 +384,21 @@ impl ReplicaTask {
         let is_answered = result.is_ok();
         let CheckedRooms { found, has_more } = result.unwrap_or_default();
         let asked = rooms.len();
-        if has_more {
-            let known: HashSet<_> = found.iter().map(|(room, _)| room).collect();
-            rooms.retain(|room| !known.contains(room));
-        }
+        let known: HashSet<_> = found.iter().map(|(room, _)| room).collect();
+        rooms.retain(|room| !known.contains(room));
         // Fewer each time, so it ends.
-        let is_part = number == self.check.number && rooms.len() < asked;
+        let is_part = has_more && number == self.check.number && rooms.len() < asked;
+        let is_first = is_answered && !has_more && number == self.check.number && self.reconnected.is_some();
+        let absent = if is_first { std::mem::take(&mut rooms) } else { Vec::new() };
         if is_part {
             self.check_rooms(rooms);
         } else if number == self.check.number {
             self.check_some();
         }
         let is_over = !is_part && self.checks.answered(number, is_answered, self.now());
+        for room in absent {
+            self.with(&room, None, Replica::absent);
+        }
         for (room, stored) in found {
             self.with(&room, None, |replica, now| replica.checked(&stored, now));
         }
