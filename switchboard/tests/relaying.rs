@@ -187,6 +187,8 @@ async fn what_a_servers_own_client_opens_is_the_servers() {
     peer.send("hello\n").await;
     assert_eq!(peer.line().await, "hello\n");
     assert_eq!((proxy.handle.connections().len(), proxy.handle.workers().len()), (2, 1), "on one worker");
+    let listed = proxy.handle.connections().list(None, 9);
+    assert_eq!(listed.iter().map(|info| info.outgoing).collect::<Vec<_>>(), [false, true]);
     proxy.handle.drain();
     peer.send("last words\n").await;
     peer.finish();

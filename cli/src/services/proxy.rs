@@ -24,7 +24,7 @@ pub(crate) use counts::{PoolFigures, State, UpstreamFigures};
 pub(crate) use loops::Loops;
 use loops::{EndsHash, OwnEnd};
 use pair::{Pair, Passing};
-pub(crate) use pool::{Paired, Pool};
+pub(crate) use pool::Pool;
 use pool::{Taken, Unconnected};
 use std::convert::Infallible;
 use std::sync::Arc;

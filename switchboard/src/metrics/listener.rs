@@ -114,6 +114,10 @@ impl ListenerCounts {
         Arc::new(Self::new("", transport, is_secure))
     }
 
+    pub(crate) fn is_unlisted(&self) -> bool {
+        self.name.is_empty()
+    }
+
     pub(super) fn is(&self, name: &str, transport: &str) -> bool {
         self.name == name && self.transport == transport
     }

@@ -49,8 +49,10 @@ pub struct ConnectionInfo {
     pub via: Option<SocketAddr>,
     /// `tcp`, `tls`, `unix`, `udp` or `memory`; `http` or `https`, and `ws` or `wss` once it is a WebSocket.
     pub transport: &'static str,
-    /// The listener it came to: its [name](crate::Transport::named), or `tcp://127.0.0.1:8080`.
+    /// The listener it came to: its [name](crate::Transport::named), or `tcp://127.0.0.1:8080`. Of an outgoing one, where it leads.
     pub listener: String,
+    /// Made by a [`Client`](crate::Client) of the server's own ([`Handle::client`](crate::Handle::client)), and not accepted.
+    pub outgoing: bool,
     /// The time since it was accepted.
     pub age: Duration,
     /// The time since anything was received or sent, in whole seconds.
@@ -320,6 +322,7 @@ pub(crate) fn info(link: &Link) -> ConnectionInfo {
         via: link.via(),
         transport: link.transport(),
         listener: link.listener.name.clone(),
+        outgoing: link.listener.counts.is_unlisted(),
         age: link.opened.elapsed(),
         quiet: Duration::from_secs(link.quiet_seconds().into()),
         bytes_in,

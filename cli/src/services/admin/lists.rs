@@ -7,7 +7,7 @@ use super::figures::seconds_of;
 use super::pages::{ClosedPage, ConnectionOrder, ConnectionPage, RoomOrder, RoomPage};
 use crate::policy::proof::Proof;
 use crate::running::KeptIn;
-use crate::services::proxy::{Paired, Pool};
+use crate::services::proxy::Pool;
 use serde_json::{Value, json};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -93,14 +93,14 @@ impl Admin {
         };
         let (mut after, mut place, mut greatest) = (page.after, 0, Greatest::new(page.limit));
         let (connections, pools) = (self.handle.connections(), self.running.pools());
-        let is_half = |id| pools.iter().any(|pool| matches!(pool.paired(id), Some(Paired::Half)));
         'all: loop {
             let some = connections.list(after, TOGETHER);
             let Some(last) = some.last() else { break };
             after = Some(last.id);
             for info in some {
-                if !page.takes(&info)
-                    || is_half(info.id)
+                // A pair is shown as its client.
+                if info.outgoing
+                    || !page.takes(&info)
                     || named.as_ref().is_some_and(|named| !named.contains_key(&info.id))
                 {
                     continue;
@@ -297,7 +297,7 @@ fn connection(info: &ConnectionInfo, named: Option<&NamedConnection>, pools: &[A
         "lost": info.lost,
         "rooms": info.subscriptions,
     });
-    if let Some(Paired::To(upstream)) = pools.iter().find_map(|pool| pool.paired(info.id)) {
+    if let Some(upstream) = pools.iter().find_map(|pool| pool.upstream_of(info.id)) {
         told["upstream"] = upstream.to_string().into();
     }
     told

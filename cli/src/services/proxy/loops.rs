@@ -12,7 +12,7 @@ use std::sync::Arc;
 use switchboard::{Codec, Connection};
 
 /// Through which proxies a connection has come, each by a number of its own: the last one, and how it came there.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Way {
     proxy: usize,
     before: Option<Arc<Way>>,
@@ -25,7 +25,9 @@ type Ends = (SocketAddr, SocketAddr);
 /// The hasher's key is secret, so that nobody can have two with one hash.
 #[derive(Debug, Default)]
 pub(crate) struct Loops {
-    ways: Mutex<HashMap<u64, Way>>,
+    ways: Mutex<HashMap<u64, Arc<Way>>>,
+    /// How what has come through one proxy alone has come, which most have.
+    first: Mutex<HashMap<usize, Arc<Way>>>,
     hasher: RandomState,
 }
 
@@ -57,12 +59,20 @@ impl Loops {
         if ends.0.ip() != ends.1.ip() && !ends.1.ip().is_loopback() {
             return None;
         }
-        let (before, hash) = (self.way(conn, came).map(Arc::new), self.hasher.hash_one(ends));
-        self.ways.lock().insert(hash, Way { proxy, before });
+        let way = match self.way(conn, came) {
+            Some(before) => Arc::new(Way { proxy, before: Some(before) }),
+            None => self.only_through(proxy),
+        };
+        let hash = self.hasher.hash_one(ends);
+        self.ways.lock().insert(hash, way);
         Some(OwnEnd { loops: Arc::clone(self), hash })
     }
 
-    fn way<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<EndsHash>) -> Option<Way> {
+    fn only_through(&self, proxy: usize) -> Arc<Way> {
+        Arc::clone(self.first.lock().entry(proxy).or_insert_with(|| Arc::new(Way { proxy, before: None })))
+    }
+
+    fn way<C: Codec>(&self, conn: &Connection<C>, came: &mut Option<EndsHash>) -> Option<Arc<Way>> {
         // Where nothing goes to this machine there is nothing to look for, and whose it is need not be asked.
         if self.ways.lock().is_empty() {
             return None;
@@ -72,7 +82,7 @@ impl Loops {
             let end = conn.info().via.or_else(|| conn.peer().ip())?;
             *came = Some(EndsHash(self.hasher.hash_one(ends(end, conn.local_addr()?))));
         }
-        came.as_ref().and_then(|EndsHash(hash)| self.ways.lock().get(hash).cloned())
+        came.as_ref().and_then(|EndsHash(hash)| self.ways.lock().get(hash).map(Arc::clone))
     }
 }
 

@@ -66,7 +66,7 @@ impl<C: Passed> Pair<C> {
         end: Option<OwnEnd>,
         limited: impl FnOnce(Relay<C, C>) -> Relay<C, C>,
     ) -> Self {
-        taken.pairs(client.id(), upstream.id());
+        taken.pairs(client.id());
         let told = || Box::new(Told { id: client.id(), peer: client.peer().clone(), began: Instant::now() });
         let told = enabled!(Level::DEBUG).then(told);
         Self { relay: limited(relay(client, upstream).logged_as_one()), taken, told, _end: end }

@@ -29,23 +29,8 @@ pub(crate) struct Pool {
     counts: Vec<Counts>,
     /// Clients that were reset, by why.
     unconnected: [Grown; Unconnected::REASONS.len()],
-    pairs: Mutex<HashMap<ConnectionId, Half>>,
-}
-
-/// One of the two connections of a pair.
-#[derive(Debug, Clone, Copy)]
-enum Half {
-    /// A client's, and to which upstream it goes. As small as it can be: idle pairs have two of these.
-    Client(u32),
-    Upstream,
-}
-
-/// What a connection of the server is to a proxy.
-pub(crate) enum Paired<'a> {
-    /// A client that is passed on to this upstream.
-    To(&'a Upstream),
-    /// The other half of such a one.
-    Half,
+    /// Clients, and to which upstream each goes. As small as it can be: each idle pair has one of these.
+    pairs: Mutex<HashMap<ConnectionId, u32>>,
 }
 
 /// Who waits for a place at an upstream that has as many connections as it may.
@@ -62,8 +47,8 @@ pub(super) struct Taken {
     at: usize,
     /// Whether it is known if it answers.
     is_settled: bool,
-    /// The connections that are a pair now.
-    pair: Option<[ConnectionId; 2]>,
+    /// The client that is passed on now.
+    client: Option<ConnectionId>,
     /// What was sent before it was a pair.
     early: u64,
     /// What has been counted of its bytes since, to the upstream and from it.
@@ -130,12 +115,9 @@ impl Pool {
         self.name.get().map_or("", String::as_str)
     }
 
-    /// What a connection is to it.
-    pub(crate) fn paired(&self, id: ConnectionId) -> Option<Paired<'_>> {
-        self.pairs.lock().get(&id).map(|half| match half {
-            Half::Client(at) => Paired::To(&self.upstreams[*at as usize]),
-            Half::Upstream => Paired::Half,
-        })
+    /// Where a client is passed on to.
+    pub(crate) fn upstream_of(&self, client: ConnectionId) -> Option<&Upstream> {
+        self.pairs.lock().get(&client).map(|at| &self.upstreams[*at as usize])
     }
 
     /// What tells it from others.
@@ -296,19 +278,17 @@ impl Drop for Waits<'_> {
 
 impl Taken {
     fn new(pool: Arc<Pool>, at: usize) -> Self {
-        Self { pool, at, is_settled: false, pair: None, early: 0, counted: RelayedBytes::default() }
+        Self { pool, at, is_settled: false, client: None, early: 0, counted: RelayedBytes::default() }
     }
 
     pub(super) fn upstream(&self) -> &Upstream {
         &self.pool.upstreams[self.at]
     }
 
-    /// These are one pair, for as long as the place is taken.
-    pub(super) fn pairs(&mut self, client: ConnectionId, upstream: ConnectionId) {
-        let mut pairs = self.pool.pairs.lock();
-        pairs.insert(client, Half::Client(self.at as u32));
-        pairs.insert(upstream, Half::Upstream);
-        self.pair = Some([client, upstream]);
+    /// This client is passed on, for as long as the place is taken.
+    pub(super) fn pairs(&mut self, client: ConnectionId) {
+        self.pool.pairs.lock().insert(client, self.at as u32);
+        self.client = Some(client);
     }
 
     /// So many bytes were sent before it was a pair.
@@ -336,11 +316,8 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(pair) = self.pair {
-            let mut pairs = self.pool.pairs.lock();
-            for id in pair {
-                pairs.remove(&id);
-            }
+        if let Some(client) = self.client {
+            self.pool.pairs.lock().remove(&client);
         }
         let mut standings = self.pool.standings.lock();
         if !self.is_settled {
