@@ -155,9 +155,9 @@ impl Admin {
             Wanted::OpenApi => return Ok(answer::asset(&DESCRIPTION, request.headers()).into()),
             Wanted::Options { allow } => return Ok(answer::options(allow).into()),
             Wanted::Metrics => {
-                let exposition =
-                    families::exposition(&self.running, &self.handle, &self.hub, self.policy.as_deref(), &self.audit);
-                text(answer::head(exposition::CONTENT_TYPE), exposition)
+                let (running, policy) = (&self.running, self.policy.as_deref());
+                let told = families::exposition(running, &self.handle, &self.hub, policy, &self.audit).await;
+                text(answer::head(exposition::CONTENT_TYPE), told)
             }
             Wanted::Healthy => health::healthy(&self.handle),
             Wanted::Ready => {
