@@ -12,7 +12,7 @@ mod tidying;
 
 use super::file::{Identity, is_damage};
 use super::queue::Arrived;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Shelves};
 use super::{Shared, Standing};
 use crate::log::LogError;
 use copying::Copier;
@@ -52,9 +52,7 @@ struct Writer<'a> {
     connection: &'a Connection,
     statements: Statements<'a>,
     copier: Copier,
-    shelves: HashMap<RoomName, Shelf>,
-    /// The same by their bytes, so that the one that has most is found without looking at all of them.
-    by_bytes: BTreeSet<(u64, RoomName)>,
+    shelves: Shelves,
     /// Messages that are recent, or more.
     recent: usize,
     /// When the last message came, if one has since the start.
@@ -62,8 +60,6 @@ struct Writer<'a> {
     /// Bytes that were written since the write-ahead log was looked at, about.
     unseen: usize,
     next_id: i64,
-    /// Bytes of all rooms.
-    bytes: u64,
     /// Rooms of which some may be beyond retention.
     due: BTreeSet<RoomName>,
     /// There are messages of rooms that are forgotten.
@@ -112,21 +108,17 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
         let (next_id, recent) = (statements.next_id()?, statements.recent()?);
-        let by_bytes = shelves.iter().map(|(room, shelf)| (shelf.bytes(), room.clone())).collect();
-        let bytes = shelves.values().map(Shelf::bytes).sum();
         Ok(Self {
             shared,
             connection,
             statements,
             copier,
-            shelves,
-            by_bytes,
+            shelves: Shelves::new(shelves),
             recent,
             appended: None,
             // What was left at the last end.
             unseen: LOOK_BYTES,
             next_id,
-            bytes,
             // Nothing is known yet of what is to be kept: whoever says it makes a room due.
             due: BTreeSet::new(),
             has_orphans: true,
@@ -366,35 +358,28 @@ impl<'a> Writer<'a> {
     }
 
     /// A room of which some may be beyond retention, and how many bytes it gives up whatever its own is.
-    fn next_due(&self) -> Option<(RoomName, u64)> {
+    fn next_due(&mut self) -> Option<(RoomName, u64)> {
         if let Some(room) = self.due.first() {
             return Some((room.clone(), 0));
         }
-        let excess = self.bytes.checked_sub(self.shared.options.bytes).filter(|excess| *excess > 0)?;
-        self.by_bytes.last().map(|(_, room)| (room.clone(), excess))
+        let excess = self.shelves.bytes().checked_sub(self.shared.options.bytes).filter(|excess| *excess > 0)?;
+        self.shelves.fullest().map(|room| (room.clone(), excess))
     }
 
     fn is_due(&self) -> bool {
-        self.has_orphans || !self.due.is_empty() || self.bytes > self.shared.options.bytes || self.rests()
+        self.has_orphans || !self.due.is_empty() || self.shelves.bytes() > self.shared.options.bytes || self.rests()
     }
 
     /// The transaction was committed: that is how it is now.
     fn succeed(&mut self, changed: Changed) {
         for (room, shelf) in changed {
-            if let Some((room, before)) = self.shelves.remove_entry(&room) {
-                self.bytes -= before.bytes();
-                self.by_bytes.remove(&(before.bytes(), room));
-            }
-            let Some(shelf) = shelf else { continue };
-            self.bytes += shelf.bytes();
-            self.by_bytes.insert((shelf.bytes(), room.clone()));
-            if shelf.is_overfull(self.shared.retention(&room)) {
+            if shelf.as_ref().is_some_and(|shelf| shelf.is_overfull(self.shared.retention(&room))) {
                 self.due.insert(room.clone());
             }
-            self.shelves.insert(room, shelf);
+            self.shelves.put(room, shelf);
         }
         self.shared.counts.rooms.store(self.shelves.len() as u64, Ordering::Relaxed);
-        self.shared.counts.bytes.store(self.bytes, Ordering::Relaxed);
+        self.shared.counts.bytes.store(self.shelves.bytes(), Ordering::Relaxed);
         if self.retry.take().is_some() {
             info!("the log works again");
             // What was due is so again, and what nobody noted meanwhile.
