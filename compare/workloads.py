@@ -265,7 +265,7 @@ def durable(connections: str, in_flight: str, figure: Figure | None = None, **ai
     named = {None: "acknowledged a second", P99: "99th percentile of the time to it", CPU: "CPU of the server"}
     titles = [f"{connections}, {in_flight}: {named[of]}" for of in (figure, None)]
     aimed = {name.replace("_", " "): aim for name, aim in aims.items()}
-    return Row(titles[0], (connections, in_flight), aimed, figure, titles[1] if figure else "")
+    return Row(titles[0], (connections.replace(",", ""), in_flight), aimed, figure, titles[1] if figure else "")
 
 
 def many(option: str, *counts: int, bench: tuple[str, ...] = ()) -> tuple[Row, ...]:
@@ -416,6 +416,9 @@ WORKLOADS = (
             durable("50", "1"),
             durable("50", "1", P99),
             durable("50", "1", CPU),
+            durable("1,000", "1", redis_streams=1, nats_JetStream=1, switchboard=50_000),
+            durable("1,000", "1", P99),
+            durable("1,000", "1", CPU),
         ),
         plotted=False,
         document="docs/durability.md",
