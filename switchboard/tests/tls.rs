@@ -599,6 +599,7 @@ fn all_that_is_wrong_with_certificates_is_said_at_once() {
     let expected = [
         (("cert", "missing"), vec!["missing: No such file or directory"]),
         (("cert", "other"), vec!["other: not the key for the certificate in "]),
+        (("missing", "missing"), vec!["missing: No such file or directory"]),
         (("key", "cert"), vec!["key: has no certificate", "cert: has no private key"]),
         (("empty", "locked"), vec!["empty: has no certificate", "locked: the private key is encrypted"]),
         (("broken", "long"), vec!["broken: not a certificate: ", "long: longer than 1 MiB"]),

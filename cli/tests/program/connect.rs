@@ -192,6 +192,7 @@ fn over_udp_the_cookie_is_returned_by_itself_before_anything_else_is_said() {
             &["* you are sensor\n"],
             &["* heard\n"],
             &["* [ops] you joined at k3f9-8: 1 member\n"],
+            &[],
         ] {
             let (count, source) = server.recv_from(&mut buffer).unwrap();
             heard.push(String::from_utf8(buffer[..count].to_vec()).unwrap());
@@ -202,8 +203,8 @@ fn over_udp_the_cookie_is_returned_by_itself_before_anything_else_is_said() {
         heard
     });
     let ran = pipe(&[&url, "--room", "ops", "--name", "sensor"], b"21.5\n");
-    // The last one asks whether all has arrived.
-    let expected = ["/join ops", "/join ops cookie=5ee47a1cd3b099", "/name sensor", "21.5", "/join ops"];
+    // The last but one asks whether all has arrived.
+    let expected = ["/join ops", "/join ops cookie=5ee47a1cd3b099", "/name sensor", "21.5", "/join ops", "/quit"];
     assert_eq!(joined(talking), expected);
     let lines: Vec<_> = ran.output().split("\\n").map(str::to_owned).collect();
     assert_eq!((&*lines[2], &*lines[3], lines.len()), ("* you are sensor", "* heard", 5), "{lines:?}");

@@ -253,7 +253,10 @@ async fn written(name: &str, rows: impl Iterator<Item = Value>, total: Option<(&
 }
 
 pub(super) fn no_connection() -> Failure {
-    Failure::new(ErrorCode::NoSuchMember, "there is no such connection; /closed may say why it ended")
+    Failure::new(
+        ErrorCode::NoSuchMember,
+        "there is no such connection; the list of those that are closed may say why it ended",
+    )
 }
 
 pub(super) fn nobody(name: &UserName) -> Failure {

@@ -273,6 +273,8 @@ impl Generation {
             Ok(_) if faults.is_empty() => faults.push("no certificate given".to_owned()),
             Ok(_) => {}
         }
+        // Of a file that holds both, what is wrong with it is said once.
+        faults.dedup();
         Err(CertificateError { faults })
     }
 

@@ -293,7 +293,9 @@ impl HostGroup {
             let likely: Vec<_> = own.map_or_else(likely, |own| vec![own]);
             let names: Vec<_> = likely.iter().map(|one| one.name.as_str()).collect();
             return match (&likely[..], self.rules.is_broadcast && !is_everywhere(address)) {
-                ([], _) => Err(error("no interface is up that can do it: name one".to_owned())),
+                ([], _) => {
+                    Err(error("no interface is up that carries multicast: name one with interface=NAME".to_owned()))
+                }
                 (_, true) if own.is_none() => {
                     Err(error("no interface has this broadcast address: name one".to_owned()))
                 }
