@@ -340,7 +340,7 @@ impl Replica {
             }
         } else if !self.is_current() || self.pending.is_empty() && self.purges_since.is_none() {
             // There is nothing to do, or not yet.
-        } else if self.reading.lacks_numbers {
+        } else if self.chain.lacks_numbers {
             self.begin_behind(None);
         } else if self.purges_since.is_some() {
             self.send_purge();

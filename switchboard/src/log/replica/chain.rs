@@ -64,6 +64,8 @@ pub(super) struct Chain {
     at: Option<LogPlace>,
     /// The log has nothing of the room any more: what is next is appended behind nothing.
     pub(super) is_emptied: bool,
+    /// It had more of it than was shown here, or may have had: which numbers were given is unknown.
+    pub(super) lacks_numbers: bool,
     passed: VecDeque<Passed>,
     epochs: VecDeque<Epoch>,
     bounds: HistoryBounds,
@@ -77,6 +79,7 @@ impl Chain {
         Self {
             at: None,
             is_emptied: false,
+            lacks_numbers: false,
             passed: VecDeque::new(),
             epochs: VecDeque::new(),
             bounds,
@@ -142,7 +145,7 @@ impl Chain {
         }
         let LogEnvelope { epoch, token, .. } = *envelope;
         self.at = Some(LogPlace { epoch, seq: envelope.last(), position, token, is_purged: envelope.purges() });
-        self.is_emptied = false;
+        (self.is_emptied, self.lacks_numbers) = (false, false);
         let bytes = envelope.entries.iter().map(|entry| entry.payload.len() + BESIDE).sum();
         self.passed.push_back(Passed { position, token, messages: envelope.entries.len(), bytes });
         let needed = self.needed();
@@ -154,7 +157,7 @@ impl Chain {
     /// Forgets where it is: what the log has is entered anew, whatever it is.
     pub(super) fn leave(&mut self) {
         self.at = None;
-        self.is_emptied = false;
+        (self.is_emptied, self.lacks_numbers) = (false, false);
     }
 
     /// How many of the last envelopes a history needs.

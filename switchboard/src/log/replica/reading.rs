@@ -75,8 +75,6 @@ pub(super) struct LogReading {
     fruitless: u32,
     /// Why an envelope cannot be read, once that was told.
     unreadable: Option<EnvelopeError>,
-    /// The log had more of the room than was shown here, or may have had, and has nothing any more: which numbers were given is unknown.
-    pub(super) lacks_numbers: bool,
 }
 
 impl LogReading {
@@ -107,7 +105,6 @@ impl LogReading {
     pub(super) fn stepped(&mut self, position: Position) {
         self.fruitless = 0;
         self.unreadable = None;
-        self.lacks_numbers = false;
         if self.broken_at.take().is_some() {
             self.confidence = Confidence::Whole;
             self.target = position;
@@ -151,7 +148,7 @@ impl Replica {
     /// A check behind a new connection has found nothing of the room. Retention took it; whether others were shown more before, nobody can say.
     pub fn absent(&mut self, now: Duration) {
         if self.chain.at().is_some() {
-            self.reading.lacks_numbers = true;
+            self.chain.lacks_numbers = true;
             if !self.chain.is_emptied {
                 self.reading.doubt();
             }
@@ -212,7 +209,7 @@ impl Replica {
             self.begin_behind(None);
         } else {
             self.chain.is_emptied = true;
-            self.reading.lacks_numbers |= self.reading.is_behind(self.position());
+            self.chain.lacks_numbers |= self.reading.is_behind(self.position());
             self.reading.confidence = Confidence::Whole;
             self.reading.target = self.position();
             // What found nothing to be behind is appended behind nothing.
@@ -246,7 +243,7 @@ impl Replica {
         let (is_lost, has_gone_back) = (confidence == Confidence::Lost, confidence == Confidence::GoneBack);
         if at.position == last.position && at.token == envelope.token && !has_gone_back {
             self.reading.target = at.position;
-            self.reading.lacks_numbers = false;
+            self.chain.lacks_numbers = false;
             // The log was put right.
             self.flight.take_if(|flight| flight.envelope.begins_epoch() && flight.sent == Handed::Passed);
             self.again(now);
