@@ -653,3 +653,21 @@ async fn a_server_without_a_websocket_there_says_its_status() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
     }
 }
+
+/// A Unix socket whose queue is full says "try again" at once, where TCP waits.
+#[tokio::test]
+async fn a_unix_server_that_has_not_accepted_yet_is_waited_for() {
+    let path = std::env::temp_dir().join(format!("switchboard-{}-queue", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let client = Client::new();
+    let first = client.unix::<Lines>(&path).await.unwrap();
+    let mut second = Box::pin(client.unix::<Lines>(&path));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut second).await.is_err(), "it waits");
+    drop(socket.accept().unwrap());
+    second.await.unwrap();
+    drop(first);
+    std::fs::remove_file(&path).unwrap();
+}

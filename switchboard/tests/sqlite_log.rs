@@ -523,6 +523,12 @@ fn what_is_damaged_or_of_another_version_is_refused() {
         let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
         assert!(matches!(refused, SqliteError::Damaged { .. }), "{from}: {refused}");
     }
+    // Each page by itself is as it should be.
+    let mut misplaced = whole.clone();
+    misplaced.copy_within(whole.len() - 8192..whole.len() - 4096, whole.len() - 4096);
+    std::fs::write(&path, misplaced).unwrap();
+    let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();
+    assert!(matches!(refused, SqliteError::Damaged { .. }), "{refused}");
     std::fs::write(&path, &whole).unwrap();
     folder.database().execute_batch("DROP TABLE filed").unwrap();
     let refused = SqliteLog::open(&folder.0, SqliteOptions::default()).unwrap_err();

@@ -15,9 +15,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
+
+/// Until it is tried again to connect to a server whose queue is full.
+const QUEUE_FULL: Duration = Duration::from_millis(10);
 
 /// A path to listen on. The socket file is removed at the end; an abandoned one is replaced.
 #[derive(Debug, Clone)]
@@ -116,9 +121,15 @@ fn bind(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Connects to the socket at `path`.
+/// Connects to the socket at `path`. Where its server has not accepted those before, that waits, as over TCP.
 pub(crate) async fn connect(path: &Path) -> io::Result<(UnixStream, PeerAddr)> {
-    let stream = UnixStream::connect(path).await?;
+    let stream = loop {
+        match UnixStream::connect(path).await {
+            // The kernel says so where its queue is full (unix(7)), and nothing when that is over.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
+            connected => break connected?,
+        }
+    };
     Ok((stream, PeerAddr::Unix(Some(path.to_owned()))))
 }
 

@@ -1,6 +1,6 @@
 //! Asking upstreams every few seconds whether they answer, apart from the connections that are passed on to them.
 
-use super::pool::Pool;
+use super::pool::{Pool, is_own};
 use super::until_drained;
 use memchr::memmem;
 use std::convert::Infallible;
@@ -69,6 +69,8 @@ impl Check {
                     pool.counts(at).checks_passed.add(1);
                     (failures, successes) = (0, successes + 1);
                 }
+                // It was not asked.
+                Err(error) if is_own(&error) => {}
                 Err(error) => {
                     pool.counts(at).checks_failed.add(1);
                     (failures, successes) = (failures + 1, 0);

@@ -4,9 +4,11 @@ use super::choice::{Balance, Standings, Turned};
 use super::counts::{Counts, Grown, PoolFigures, UpstreamFigures};
 use super::upstream::{Passed, Upstream};
 use bytes::Bytes;
+use nix::errno::Errno;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -176,12 +178,15 @@ impl Pool {
                     return Ok((connection, taken));
                 }
                 Err(error) => {
-                    taken.is_settled = true;
                     self.counts[taken.at].failures.add(1);
-                    let turned = self.standings.lock().failed(taken.at, Instant::now());
-                    let cause = format!("{:#}", anyhow::Error::from(error));
+                    let error = anyhow::Error::from(error);
+                    let cause = format!("{error:#}");
                     debug!(%upstream, error = cause, "upstream does not answer");
-                    self.tell(upstream, turned, &cause);
+                    if !error.chain().filter_map(|cause| cause.downcast_ref()).any(is_own) {
+                        taken.is_settled = true;
+                        let turned = self.standings.lock().failed(taken.at, Instant::now());
+                        self.tell(upstream, turned, &cause);
+                    }
                     tried.push(taken.at);
                 }
             }
@@ -258,6 +263,13 @@ impl Pool {
     }
 }
 
+/// Whether this machine lacks what connecting takes: descriptors, memory or ports. The upstream has no part in that.
+pub(super) fn is_own(error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw).is_some_and(|code| {
+        matches!(code, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EADDRNOTAVAIL)
+    })
+}
+
 /// One that waits.
 struct Waits<'a>(&'a AtomicUsize);
 
@@ -332,5 +344,19 @@ impl Drop for Taken {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_has_no_part_in_what_this_machine_lacks() {
+        let error = |code: Errno| io::Error::from_raw_os_error(code as i32);
+        for (code, expected) in [(Errno::EMFILE, true), (Errno::EADDRNOTAVAIL, true), (Errno::ECONNREFUSED, false)] {
+            assert_eq!(is_own(&error(code)), expected, "{code}");
+        }
+        assert!(!is_own(&io::ErrorKind::TimedOut.into()));
     }
 }

@@ -152,7 +152,8 @@ impl Shared {
     }
 
     /// A request to publish has come.
-    pub(super) fn requested(&self, requests: Option<&Requests>, asked: Received) {
+    pub(super) fn requested(&self, requests: Option<&Requests>, mut asked: Received) {
+        asked.reply = asked.reply.filter(|reply| subjects::takes_answers(reply));
         let Some(requests) = requests else { return self.refuse_request(asked.reply.as_ref(), STOPPING) };
         let Some(room) = subjects::requested(&asked.subject) else {
             return self.refuse_as(
@@ -252,6 +253,19 @@ mod tests {
         );
         shared.requested(None, asked(1));
         assert!(said(&shared).contains("this node is stopping"), "one that was on its way");
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_written_where_only_nodes_may_write() {
+        let shared = connected("**");
+        let taken = taken(&shared);
+        said(&shared);
+        for reply in ["sb.r.514.ops", "sb.json.ops", "sb.log", "$JS.API.STREAM.PURGE.SB", "$KV.SBN.x"] {
+            shared.requested(Some(&taken.requests), Received { reply: Some(reply.into()), ..asked(1) });
+            taken.next().await.answer(b"yes");
+            shared.requested(None, Received { reply: Some(reply.into()), ..asked(1) });
+            assert_eq!(said(&shared), "", "{reply}");
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ pub(super) fn requested(subject: &[u8]) -> Option<RoomName> {
     RoomName::parse(&room.replace('=', ".")).ok()
 }
 
+/// Whether an answer may be told there. Whoever asks may be allowed no more than that, and a node everything: below these are the log itself, what
+/// nodes tell each other and programs read, and the nats-server's own API.
+pub(super) fn takes_answers(reply: &[u8]) -> bool {
+    !reply.starts_with(b"sb.") && !reply.starts_with(b"$")
+}
+
 /// A room whose dots part the subject, so that `sensors.>` is all rooms below it. Those that would leave a part empty are written `=`.
 fn parted(room: &RoomName) -> String {
     let name = room.as_str().to_ascii_lowercase();

@@ -241,7 +241,7 @@ impl Directory {
             return Ok(None);
         }
         if length <= WHOLE_CHECK_BYTES {
-            check(connection, "quick_check")?;
+            check(connection, "integrity_check")?;
         }
         if found == WITHOUT_RECENT {
             connection.execute_batch(&format!(
