@@ -4,6 +4,7 @@
 //! up the other for ever.
 
 mod again;
+mod leaving;
 
 use super::arguments::Plan;
 use super::cookie::Joining;
@@ -228,15 +229,9 @@ impl Talk<'_> {
                         self.ending = Ending::Finished;
                         return self.finish(conn.finish()).await;
                     }
-                    Next::Quiet => {
-                        self.give_up_seat(&mut conn).await?;
-                        return self.quiet();
-                    }
+                    Next::Quiet => return self.leave(&mut conn).await.and_then(|()| self.quiet()),
                     Next::Again => {}
-                    Next::Interrupted => {
-                        self.give_up_seat(&mut conn).await?;
-                        return Ok(Over::Interrupted);
-                    }
+                    Next::Interrupted => return self.leave(&mut conn).await.map(|()| Over::Interrupted),
                     Next::Broken(error) => bail!("cannot read: {error}"),
                     Next::Left => return Ok(Over::Left),
                     Next::Lost(why) => return Err(Lost(why.to_owned()).into()),
@@ -256,14 +251,6 @@ impl Talk<'_> {
         }
         self.farewell.sent(&frame);
         conn.send(C::frame(frame)).await
-    }
-
-    /// Over UDP nobody sees that we are gone: others would see us as a member for minutes.
-    async fn give_up_seat<C: PlainCodec>(&mut self, conn: &mut Connection<C>) -> Result<(), ConnectionError> {
-        if C::TAKES_COOKIES && self.standing.has_seat() {
-            self.send(conn, C::command(Bytes::from_static(b"/quit"))).await?;
-        }
-        Ok(())
     }
 
     /// Shows what comes after the end of input.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::CloseReason;
 
-/// How many one worker remembers: below 384 KiB.
-const KEPT: usize = 1000;
+/// How many one worker remembers, of those that ended in good order and of all others: below 384 KiB together. So whoever asks each second how the
+/// server is pushes nobody out who was dropped.
+const KEPT: usize = 500;
 
 /// Of how many that have not ended yet it is known what they were called. Of others it is not told.
 const PARTING: usize = 4096;
@@ -80,7 +81,8 @@ pub struct ClosedInfo {
 /// The last of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct ClosedRing {
-    ended: Mutex<VecDeque<Ended>>,
+    in_order: Mutex<VecDeque<Ended>>,
+    otherwise: Mutex<VecDeque<Ended>>,
     /// What those are called that are about to end.
     parting: Mutex<HashMap<ConnectionId, Called>>,
 }
@@ -94,7 +96,7 @@ impl ClosedRing {
         }
     }
 
-    /// Remembers one, in place of the one that ended longest ago if there are too many.
+    /// Remembers one, in place of one that ended like it and longest ago if there are too many.
     pub(crate) fn push(&self, link: &Link, reason: CloseReason, age: Duration, unwritten: usize) {
         let ended = Ended {
             id: link.id,
@@ -110,7 +112,8 @@ impl ClosedRing {
             lost: link.lost_count(),
             unwritten,
         };
-        let mut ring = self.ended.lock();
+        let is_in_order = matches!(reason, CloseReason::PeerClosed | CloseReason::Finished);
+        let mut ring = if is_in_order { self.in_order.lock() } else { self.otherwise.lock() };
         let oldest = if ring.len() == KEPT { ring.pop_front() } else { None };
         ring.push_back(ended);
         drop(ring);
@@ -121,7 +124,11 @@ impl ClosedRing {
     /// At most `limit` of them, the newest first.
     pub(crate) fn newest(&self, limit: usize) -> Vec<ClosedInfo> {
         // Copied, so that who closes waits for no text to be made.
-        let ended: Vec<_> = self.ended.lock().iter().rev().take(limit).cloned().collect();
+        let newest = |ring: &Mutex<VecDeque<Ended>>| ring.lock().iter().rev().take(limit).cloned().collect::<Vec<_>>();
+        let mut ended = newest(&self.in_order);
+        ended.extend(newest(&self.otherwise));
+        ended.sort_by_key(|ended| std::cmp::Reverse(ended.time));
+        ended.truncate(limit);
         ended.into_iter().map(ClosedInfo::from).collect()
     }
 }

@@ -133,8 +133,8 @@ impl Connections {
         self.find(id).map(|link| info(&link))
     }
 
-    /// At most `limit` connections that have ended, newest first. Each worker remembers its last 1,000. Refused ones are not
-    /// included.
+    /// At most `limit` connections that have ended, newest first. Each worker remembers its last 1,000: 500 that
+    /// finished in good order, and 500 others. Refused ones are not included.
     pub fn closed(&self, limit: usize) -> Vec<ClosedInfo> {
         let mut closed: Vec<_> = self.workers().iter().flat_map(|worker| worker.tick.closed.newest(limit)).collect();
         closed.sort_by_key(|ended| std::cmp::Reverse(ended.time));
