@@ -15,7 +15,7 @@ use super::output::Display;
 use super::paint::Colours;
 use super::plain::PlainCodec;
 use super::standing::{Standing, Step};
-use super::terminal::{self, Terminal};
+use super::terminal::Terminal;
 use super::waits::Waits;
 use anyhow::bail;
 use bytes::Bytes;
@@ -114,9 +114,9 @@ pub(super) async fn talk<C: PlainCodec>(
 ) -> anyhow::Result<Over> {
     let conn = connect(None).await?;
     let is_interactive = Terminal::is_there();
-    let (output, input, continuing) = if is_interactive {
-        let (terminal, input, continuing) = Terminal::open()?;
-        (Display::Screen(Colours::from_environment(), Some(terminal)), input, Some(continuing))
+    let (output, input, ended) = if is_interactive {
+        let (terminal, input, ended) = Terminal::open()?;
+        (Display::Screen(Colours::from_environment(), Some(terminal)), input, Some(ended))
     } else {
         let kind = match (C::IS_VERBATIM, plan.greeting.is_empty()) {
             (true, true) => StdinKind::Bytes,
@@ -125,9 +125,10 @@ pub(super) async fn talk<C: PlainCodec>(
         };
         (Display::choose::<C>(), input::read(kind)?, None)
     };
-    let continuing = async {
-        match continuing {
-            Some(continuing) => continuing.keep().await,
+    let ended = async {
+        match ended {
+            Some(ended) => ended.await,
+            // The signal ends the process, as it does any other in a pipe.
             None => std::future::pending().await,
         }
     };
@@ -152,9 +153,7 @@ pub(super) async fn talk<C: PlainCodec>(
     talk.output.status(&format!("connected to {}", plan.url.typed))?;
     let over = tokio::select! {
         over = talk.keep(conn, connect) => quiet(over),
-        // Else the signal ends the process, as it does any other in a pipe.
-        signal = terminal::ended(), if is_interactive => Ok(Over::Signalled(signal)),
-        never = continuing => match never {},
+        signal = ended => Ok(Over::Signalled(signal)),
     };
     talk.output.leave().await;
     if matches!(over, Ok(Over::Left)) {

@@ -6,12 +6,11 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::{ColorMode, Config, DefaultEditor, ExternalPrinter};
-use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use switchboard_load::foreground;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 const PROMPT: &str = "> ";
@@ -47,19 +46,19 @@ impl Terminal {
     }
 
     /// Starts to edit lines, in a thread of its own.
-    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Typed>, Continuing)> {
+    pub(super) fn open() -> anyhow::Result<(Self, Receiver<Typed>, impl Future<Output = Signal>)> {
         let found = tcgetattr(io::stdin()).context("cannot use the terminal")?;
-        // Handled from here on, so that this is what the editor puts back behind each line: the default ends the process.
-        drop(signal(SignalKind::interrupt())?);
+        // So this is what the editor puts back behind each line: the default ends the process.
+        let signals = Signals::listen()?;
         let config =
             Config::builder().auto_add_history(true).max_history_size(HISTORY)?.color_mode(ColorMode::Disabled);
         let mut editor = DefaultEditor::with_config(config.build())?;
         let printer = Box::new(editor.create_external_printer()?);
-        let continuing = Continuing(Box::new(editor.create_external_printer()?));
+        let ended = signals.ended(editor.create_external_printer()?);
         let (sender, receiver) = channel(PIECES);
         let edit = move || edit(&mut editor, &sender);
         let editor = std::thread::Builder::new().name("editor".to_owned()).spawn(edit)?;
-        Ok((Self { found, printer, editor }, receiver, continuing))
+        Ok((Self { found, printer, editor }, receiver, ended))
     }
 
     /// Prints a line above the one that is being typed, or below all if none is.
@@ -94,35 +93,39 @@ impl Drop for Terminal {
     }
 }
 
-/// Waits for a signal that ends the program, so that the terminal is put back before.
-pub(super) async fn ended() -> Signal {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Signal::SIGINT,
-        _ = terminate.recv() => Signal::SIGTERM,
-        _ = hangup.recv() => Signal::SIGHUP,
-    }
+/// What the terminal has to be put right for. Listened to before the editor has it: a signal that came earlier would end the process, and leave the
+/// terminal as the editor has it.
+pub(super) struct Signals {
+    interrupt: Listener,
+    terminate: Listener,
+    hangup: Listener,
+    continued: Listener,
 }
 
-/// Takes the terminal again each time that a shell has had it, while the program was stopped: it has put its own mode back,
-/// and the editor believes that it is in its own.
-pub(super) struct Continuing(Box<dyn ExternalPrinter + Send>);
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            continued: signal(SignalKind::from_raw(Signal::SIGCONT as i32))?,
+        })
+    }
 
-impl Continuing {
-    /// Never ends.
-    pub(super) async fn keep(mut self) -> Infallible {
-        let Ok(mut continued) = signal(SignalKind::from_raw(Signal::SIGCONT as i32)) else {
-            return std::future::pending().await;
-        };
+    /// Waits for one that ends the program, so that the terminal is put back before. Until then takes it again each time that a shell has had it, while
+    /// the program was stopped: the shell has put its own mode back, and the editor believes that it is in its own.
+    pub(super) async fn ended(mut self, mut printer: impl ExternalPrinter) -> Signal {
         loop {
-            continued.recv().await;
+            tokio::select! {
+                _ = self.interrupt.recv() => return Signal::SIGINT,
+                _ = self.terminate.recv() => return Signal::SIGTERM,
+                _ = self.hangup.recv() => return Signal::SIGHUP,
+                _ = self.continued.recv() => {}
+            }
             if let (true, Ok(mode)) = (foreground::is_ours(), tcgetattr(io::stdin())) {
                 // Nobody is left to tell if the terminal is gone. The editor draws its line again below what it prints.
                 let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &raw(mode));
-                let _ = self.0.print(NOTHING.to_owned() + "\n");
+                let _ = printer.print(NOTHING.to_owned() + "\n");
             }
         }
     }
