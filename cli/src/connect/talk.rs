@@ -8,7 +8,7 @@ mod leaving;
 
 use super::arguments::Plan;
 use super::cookie::Joining;
-use super::farewell::{Farewell, Meaning};
+use super::farewell::Farewell;
 use super::greeting::{Greeting, GreetingStep};
 use super::input::{self, StdinKind, Typed};
 use super::output::Display;
@@ -25,9 +25,9 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use switchboard::grammar::MessageId;
-use switchboard::{ConnectError, Connection, ConnectionError, Escaped, FrameError, RecvHalf};
+use switchboard::{ConnectError, Connection, ConnectionError, Escaped, FrameError};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// What a stranger is told over UDP whose lines are not taken.
 const REFUSALS: [&[u8]; 2] = [b"! no-room", b"! commands-off"];
@@ -228,9 +228,15 @@ impl Talk<'_> {
                         self.ending = Ending::Finished;
                         return self.finish(conn.finish()).await;
                     }
-                    Next::Quiet => return self.leave(&mut conn).await.and_then(|()| self.quiet()),
+                    Next::Quiet => {
+                        self.leave(&mut conn).await;
+                        return self.quiet();
+                    }
                     Next::Again => {}
-                    Next::Interrupted => return self.leave(&mut conn).await.map(|()| Over::Interrupted),
+                    Next::Interrupted => {
+                        self.leave(&mut conn).await;
+                        return Ok(Over::Interrupted);
+                    }
                     Next::Broken(error) => bail!("cannot read: {error}"),
                     Next::Left => return Ok(Over::Left),
                     Next::Lost(why) => return Err(Lost(why.to_owned()).into()),
@@ -250,38 +256,6 @@ impl Talk<'_> {
         }
         self.farewell.sent(&frame);
         conn.send(C::frame(frame)).await
-    }
-
-    /// Shows what comes after the end of input.
-    async fn finish<C: PlainCodec>(&mut self, mut conn: RecvHalf<C>) -> anyhow::Result<Over> {
-        loop {
-            let received = match self.plan.wait {
-                Some(wait) => timeout(wait, conn.recv()).await,
-                None => Ok(conn.recv().await),
-            };
-            let Ok(received) = received else { return Ok(Over::Finished) };
-            let Some(frame) = received.or_else(unannounced)? else {
-                return match self.farewell.meaning() {
-                    Meaning::Closed(reason) => bail!("the server closed the connection: {reason}"),
-                    Meaning::Finished | Meaning::Cut => match conn.codec_mut().fault() {
-                        Some(fault) => bail!(fault),
-                        None => Ok(Over::Finished),
-                    },
-                };
-            };
-            self.show::<C>(frame)?;
-        }
-    }
-
-    /// Nothing more has come. Whether what was typed was taken at all is known only of a server that has refused it.
-    fn quiet(&self) -> anyhow::Result<Over> {
-        match &self.refusal {
-            Some(refusal) if !self.standing.has_seat() => bail!(
-                "{}: over UDP the server hears only members: join with --room ROOM; `/pub ROOM TEXT` works for anyone",
-                Escaped(refusal)
-            ),
-            _ => Ok(Over::Finished),
-        }
     }
 
     /// What to do next, beside receiving.
@@ -449,14 +423,6 @@ fn announced<F>(received: Result<Option<F>, ConnectionError>) -> anyhow::Result<
         ConnectionError::Frame(FrameError::Unannounced) => Lost("the connection was cut".to_owned()).into(),
         error => error.into(),
     })
-}
-
-/// Once we have said that we finish, it is no loss.
-fn unannounced<F>(error: ConnectionError) -> Result<Option<F>, ConnectionError> {
-    match error {
-        ConnectionError::Frame(FrameError::Unannounced) => Ok(None),
-        error => Err(error),
-    }
 }
 
 async fn at(due: Option<Instant>) {

@@ -121,15 +121,11 @@ impl ClosedRing {
         drop(oldest);
     }
 
-    /// At most `limit` of them, the newest first.
+    /// The newest, at most `limit` of those that ended in good order and as many others, in no order.
     pub(crate) fn newest(&self, limit: usize) -> Vec<ClosedInfo> {
         // Copied, so that who closes waits for no text to be made.
         let newest = |ring: &Mutex<VecDeque<Ended>>| ring.lock().iter().rev().take(limit).cloned().collect::<Vec<_>>();
-        let mut ended = newest(&self.in_order);
-        ended.extend(newest(&self.otherwise));
-        ended.sort_by_key(|ended| std::cmp::Reverse(ended.time));
-        ended.truncate(limit);
-        ended.into_iter().map(ClosedInfo::from).collect()
+        [newest(&self.in_order), newest(&self.otherwise)].into_iter().flatten().map(ClosedInfo::from).collect()
     }
 }
 

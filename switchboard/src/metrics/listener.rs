@@ -26,6 +26,8 @@ const HANDSHAKE_BOUNDS: &[Duration] = &[
 #[derive(Debug)]
 pub(crate) struct ListenerCounts {
     name: String,
+    /// It is a client's, whose connections have no listener.
+    pub(crate) is_unlisted: bool,
     transport: &'static str,
     is_secure: bool,
     /// Of what its connections speak as they come, and as WebSockets.
@@ -96,6 +98,7 @@ impl ListenerCounts {
         let websocket = if is_secure { "wss" } else { "ws" };
         Self {
             name: name.to_owned(),
+            is_unlisted: false,
             transport,
             is_secure,
             numbers: [number(transport), number(websocket)],
@@ -111,11 +114,7 @@ impl ListenerCounts {
 
     /// One that no list shows: a client's connections have no listener.
     pub(crate) fn unlisted(transport: &'static str, is_secure: bool) -> Arc<Self> {
-        Arc::new(Self::new("", transport, is_secure))
-    }
-
-    pub(crate) fn is_unlisted(&self) -> bool {
-        self.name.is_empty()
+        Arc::new(Self { is_unlisted: true, ..Self::new("", transport, is_secure) })
     }
 
     pub(super) fn is(&self, name: &str, transport: &str) -> bool {

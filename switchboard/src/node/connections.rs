@@ -322,7 +322,7 @@ pub(crate) fn info(link: &Link) -> ConnectionInfo {
         via: link.via(),
         transport: link.transport(),
         listener: link.listener.name.clone(),
-        outgoing: link.listener.counts.is_unlisted(),
+        outgoing: link.listener.counts.is_unlisted,
         age: link.opened.elapsed(),
         quiet: Duration::from_secs(link.quiet_seconds().into()),
         bytes_in,

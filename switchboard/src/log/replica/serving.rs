@@ -384,12 +384,14 @@ impl ReplicaTask {
         let is_answered = result.is_ok();
         let CheckedRooms { found, has_more } = result.unwrap_or_default();
         let asked = rooms.len();
-        let known: HashSet<_> = found.iter().map(|(room, _)| room).collect();
-        rooms.retain(|room| !known.contains(room));
+        let is_first = is_answered && !has_more && number == self.check.number && self.reconnected.is_some();
+        if has_more || is_first {
+            let known: HashSet<_> = found.iter().map(|(room, _)| room).collect();
+            rooms.retain(|room| !known.contains(room));
+        }
+        let absent = if is_first { std::mem::take(&mut rooms) } else { Vec::new() };
         // Fewer each time, so it ends.
         let is_part = has_more && number == self.check.number && rooms.len() < asked;
-        let is_first = is_answered && !has_more && number == self.check.number && self.reconnected.is_some();
-        let absent = if is_first { std::mem::take(&mut rooms) } else { Vec::new() };
         if is_part {
             self.check_rooms(rooms);
         } else if number == self.check.number {

@@ -294,7 +294,8 @@ impl HostGroup {
             let names: Vec<_> = likely.iter().map(|one| one.name.as_str()).collect();
             return match (&likely[..], self.rules.is_broadcast && !is_everywhere(address)) {
                 ([], _) => {
-                    Err(error("no interface is up that carries multicast: name one with interface=NAME".to_owned()))
+                    let what = if self.rules.is_broadcast { "broadcasts" } else { "multicast" };
+                    Err(error(format!("no interface is up that carries {what}: name one")))
                 }
                 (_, true) if own.is_none() => {
                     Err(error("no interface has this broadcast address: name one".to_owned()))
