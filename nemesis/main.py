@@ -93,8 +93,8 @@ class Run:
         time.sleep(7)
         node.heal()
         if self.is_volatile:
-            # Within 10 s each node has seen that the log has lost something, and begun anew, and in 2 s more it is sure. The rest is for a busy machine.
-            time.sleep(15)
+            # Within 10 s each node has seen that the log has lost something, and begun anew, and in 2 s more it is sure.
+            time.sleep(12)
         self.say("quiet")
         for room in ROOMS:
             # Where an epoch may have ended and nobody has published since, members are told of it, and of nothing in it.

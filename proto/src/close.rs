@@ -165,6 +165,11 @@ impl CloseReason {
         }
     }
 
+    /// Whether the peer or the handler had finished: nobody cut it off.
+    pub fn is_orderly(self) -> bool {
+        matches!(self, Self::PeerClosed | Self::Finished)
+    }
+
     /// Whether it is a reason for never accepting a connection.
     pub fn is_refusal(self) -> bool {
         matches!(

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use switchboard_proto::CloseReason;
 
-/// How many one worker remembers, of those that ended in good order and of all others: below 384 KiB together. So whoever asks each second how the
-/// server is pushes nobody out who was dropped.
-const KEPT: usize = 500;
+/// How many one worker remembers of those that ended in an orderly way, and of all others: below 384 KiB each. So whoever asks each second how the server
+/// is pushes nobody out who was dropped.
+const KEPT: usize = 1000;
 
 /// Of how many that have not ended yet it is known what they were called. Of others it is not told.
 const PARTING: usize = 4096;
@@ -81,7 +81,7 @@ pub struct ClosedInfo {
 /// The last of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct ClosedRing {
-    in_order: Mutex<VecDeque<Ended>>,
+    orderly: Mutex<VecDeque<Ended>>,
     otherwise: Mutex<VecDeque<Ended>>,
     /// What those are called that are about to end.
     parting: Mutex<HashMap<ConnectionId, Called>>,
@@ -112,8 +112,7 @@ impl ClosedRing {
             lost: link.lost_count(),
             unwritten,
         };
-        let is_in_order = matches!(reason, CloseReason::PeerClosed | CloseReason::Finished);
-        let mut ring = if is_in_order { self.in_order.lock() } else { self.otherwise.lock() };
+        let mut ring = if reason.is_orderly() { self.orderly.lock() } else { self.otherwise.lock() };
         let oldest = if ring.len() == KEPT { ring.pop_front() } else { None };
         ring.push_back(ended);
         drop(ring);
@@ -121,11 +120,11 @@ impl ClosedRing {
         drop(oldest);
     }
 
-    /// The newest, at most `limit` of those that ended in good order and as many others, in no order.
+    /// The newest, at most `limit` of those that ended in an orderly way and as many others, in no order.
     pub(crate) fn newest(&self, limit: usize) -> Vec<ClosedInfo> {
         // Copied, so that who closes waits for no text to be made.
         let newest = |ring: &Mutex<VecDeque<Ended>>| ring.lock().iter().rev().take(limit).cloned().collect::<Vec<_>>();
-        [newest(&self.in_order), newest(&self.otherwise)].into_iter().flatten().map(ClosedInfo::from).collect()
+        [newest(&self.orderly), newest(&self.otherwise)].into_iter().flatten().map(ClosedInfo::from).collect()
     }
 }
 

@@ -338,15 +338,15 @@ impl Replica {
                 flight.sent = Handed::Asked;
                 self.actions.push_back(append(flight));
             }
-        } else if !self.is_current() || self.pending.is_empty() && self.purges_since.is_none() {
-            // There is nothing to do, or not yet.
-        } else if self.chain.lacks_numbers {
-            self.begin_behind(None);
-        } else if self.purges_since.is_some() {
-            self.send_purge();
-        } else {
-            let items = self.pending.next();
-            self.send(items);
+        } else if self.is_current() && !self.is_settled() {
+            if self.chain.lacks_numbers {
+                self.begin_behind(None);
+            } else if self.purges_since.is_some() {
+                self.send_purge();
+            } else {
+                let items = self.pending.next();
+                self.send(items);
+            }
         }
     }
 

@@ -133,12 +133,19 @@ impl Connections {
         self.find(id).map(|link| info(&link))
     }
 
-    /// At most `limit` connections that have ended, newest first. Each worker remembers its last 1,000: 500 that
-    /// finished in good order, and 500 others. Refused ones are not included.
+    /// Connections that have ended, newest first: at most `limit` of those that ended in an
+    /// [orderly](CloseReason::is_orderly) way, and as many others. Each worker remembers its last 1,000 of both. Refused
+    /// ones are not included.
     pub fn closed(&self, limit: usize) -> Vec<ClosedInfo> {
         let mut closed: Vec<_> = self.workers().iter().flat_map(|worker| worker.tick.closed.newest(limit)).collect();
         closed.sort_by_key(|ended| std::cmp::Reverse(ended.time));
-        closed.truncate(limit);
+        let mut left = [limit; 2];
+        closed.retain(|ended| {
+            let left = &mut left[usize::from(ended.reason.is_orderly())];
+            let is_wanted = *left > 0;
+            *left = left.saturating_sub(1);
+            is_wanted
+        });
         closed
     }
 

@@ -144,7 +144,7 @@ impl ConnectionPage {
 }
 
 impl ClosedPage {
-    /// As many as there can be with the most workers that do anything.
+    /// Of those that ended in an orderly way, and of all others.
     pub(super) const LOOKED_AT: usize = 1000;
 
     pub(super) fn parse(query: &mut Query) -> Result<Self, Failure> {
