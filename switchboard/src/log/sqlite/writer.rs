@@ -18,7 +18,7 @@ use crate::log::LogError;
 use copying::Copier;
 use errand::{Answer, refuse, refuse_all};
 pub(super) use errand::{Append, Errand};
-use filing::{RECENT_ROWS, REST, is_scattered, payload_bytes, place};
+use filing::{REST, Recent, is_scattered, payload_bytes, place};
 use rusqlite::{Connection, ffi};
 pub(super) use statements::{MessageTable, Statements};
 use std::collections::{BTreeSet, HashMap};
@@ -53,8 +53,7 @@ struct Writer<'a> {
     statements: Statements<'a>,
     copier: Copier,
     shelves: Shelves,
-    /// Messages that are recent, or more.
-    recent: usize,
+    recent: Recent,
     /// When the last message came, if one has since the start.
     appended: Option<Instant>,
     /// Bytes that were written since the write-ahead log was looked at, about.
@@ -107,7 +106,7 @@ impl<'a> Writer<'a> {
         shelves: HashMap<RoomName, Shelf>,
     ) -> rusqlite::Result<Self> {
         let statements = Statements::prepare(connection)?;
-        let (next_id, recent) = (statements.next_id()?, statements.recent()?);
+        let (next_id, recent) = (statements.next_id()?, Recent::new(statements.recent()?));
         Ok(Self {
             shared,
             connection,
@@ -185,7 +184,7 @@ impl<'a> Writer<'a> {
             _ if self.is_broken => SWEEP,
             Some(retry) => retry.saturating_duration_since(Instant::now()),
             None if self.is_due() => Duration::ZERO,
-            None if self.recent > 0 => {
+            None if !self.recent.is_empty() => {
                 self.appended.map_or(Duration::ZERO, |appended| REST.saturating_sub(appended.elapsed()))
             }
             None => SWEEP.saturating_sub(self.swept.elapsed()),
@@ -299,7 +298,7 @@ impl<'a> Writer<'a> {
             self.statements.insert(&mut shelf, message, place)?;
         }
         if let MessageTable::Recent = place {
-            self.recent += batch.len();
+            self.recent.add(shelf.id, batch);
         }
         self.unseen += PAGE_BYTES + payload_bytes(batch);
         let last = shelf.last_id();
@@ -316,7 +315,7 @@ impl<'a> Writer<'a> {
     /// Deletes what is beyond retention, `rows` at most.
     fn trim(&mut self, mut rows: usize, changed: &mut Changed) -> rusqlite::Result<()> {
         self.has_free |= self.is_due();
-        if self.recent >= RECENT_ROWS || self.rests() {
+        if self.recent.is_full() || self.rests() {
             self.file()?;
         }
         if self.has_orphans {
@@ -392,7 +391,7 @@ impl<'a> Writer<'a> {
     fn fail(&mut self, error: &rusqlite::Error) -> LogError {
         // Whatever the transaction has done for them.
         self.has_orphans = true;
-        self.recent = RECENT_ROWS;
+        self.recent = Recent::unknown();
         self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
         let reason: Arc<str> = error.to_string().into();
         let rolled_back = self.statements.roll_back();
