@@ -217,26 +217,32 @@ async fn who_does_not_read_is_seen_with_what_waits_and_since_when() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_thousand_that_have_ended_are_remembered_with_why() {
+async fn the_last_thousand_that_finished_and_the_last_thousand_that_were_cut_off_are_remembered_with_why() {
     let served = Served::in_memory(Server::new(), |server, memory| server.memory(&memory, echo));
-    for number in 0..1100 {
+    // Two kinds in turn, and at the end only who finishes: these push out nobody who was cut off.
+    for number in 1..=2300 {
         let mut peer = served.connect();
         peer.send("hello\n").await;
         peer.line().await;
-        if number % 2 == 0 {
-            peer.finish();
-        } else {
+        if number % 2 == 0 && number <= 2200 {
             peer.reset();
+        } else {
+            peer.finish();
         }
         served.left(0).await;
     }
     until(|| served.handle.metrics().carried().transports.len() == 9).await;
     let closed = served.handle.connections().closed(5000);
-    assert_eq!(closed.len(), 1000);
-    let first: Vec<_> =
-        closed.iter().take(2).map(|ended| (u64::from(ended.id), ended.reason, ended.bytes_in)).collect();
-    assert_eq!(first, [(1100, CloseReason::PeerReset, 6), (1099, CloseReason::PeerClosed, 6)]);
-    assert_eq!(u64::from(closed[999].id), 101);
+    let ids = |why: CloseReason| -> Vec<_> {
+        closed.iter().filter(|ended| ended.reason == why).map(|ended| u64::from(ended.id)).collect()
+    };
+    let (finished, cut_off) = (ids(CloseReason::PeerClosed), ids(CloseReason::PeerReset));
+    assert_eq!((closed.len(), finished.len(), cut_off.len()), (2000, 1000, 1000));
+    assert_eq!((finished[0], finished[99], finished[100], finished[999]), (2300, 2201, 2199, 401));
+    assert_eq!((cut_off[0], cut_off[999]), (2200, 202));
+    assert!(closed.iter().all(|ended| ended.bytes_in == 6));
+    let newest = served.handle.connections().closed(2);
+    assert_eq!(newest.iter().map(|ended| u64::from(ended.id)).collect::<Vec<_>>(), [2300, 2299, 2200, 2198]);
     assert!(closed.iter().all(|ended| ended.name.is_none()), "they were called nothing");
     served.stop().await;
 }
