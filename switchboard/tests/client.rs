@@ -1,7 +1,7 @@
 //! A client's connections, over memory under a paused clock and over real sockets.
 
 use crate::harness::patience::patiently;
-use crate::harness::served::{Served, echo};
+use crate::harness::served::{Served, echo, nowhere};
 use crate::harness::tls_peer::Pair;
 use rcgen::{BasicConstraints, IsCa};
 use rustls::pki_types::PrivateKeyDer;
@@ -405,7 +405,7 @@ async fn limits_are_kept_and_checked() {
 #[tokio::test]
 async fn what_cannot_be_reached_says_why() {
     let client = Client::new();
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let unused = nowhere();
     let ConnectError::Unreachable { error, .. } = client.tcp::<Lines>(unused).await.err().unwrap() else { panic!() };
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     let error = client.unix::<Lines>("/nonexistent/socket").await.err().unwrap();
@@ -538,8 +538,7 @@ async fn each_datagram_is_a_frame() {
 
 #[tokio::test]
 async fn nobody_at_a_udp_port_ends_the_connection() {
-    let unused = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut conn = Client::new().udp(unused).await.unwrap();
+    let mut conn = Client::new().udp(nowhere()).await.unwrap();
     conn.send("anybody?").await.unwrap();
     assert_eq!(conn.recv().await.unwrap_err(), ConnectionError::Closed(CloseReason::PeerReset));
 }

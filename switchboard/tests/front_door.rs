@@ -2,7 +2,7 @@
 //! The corners of each are tested where its own file is.
 
 use crate::harness::patience::{patiently, secs};
-use crate::harness::served::Served;
+use crate::harness::served::{Served, nowhere};
 use crate::harness::tls_peer::Pair;
 use switchboard::grammar::{Message, Notice};
 use switchboard::http::{Request, Response, StatusCode};
@@ -242,7 +242,7 @@ async fn a_whole_server_is_tested_in_memory_with_state_requests_and_datagrams() 
 
 #[tokio::test]
 async fn a_failure_to_connect_names_the_address() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nowhere();
     let error = Client::new().tcp::<Lines>(free).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot connect to tcp://{free}"));
 }

@@ -22,7 +22,12 @@ pub(crate) const CABLE: &str = "
     ip addr add 10.9.0.1/24 brd + dev e0 && ip addr add 10.9.0.2/24 brd + dev e1 && ip addr add 10.9.0.3/24 brd + dev e1 &&
     ip addr add fe80::1/64 dev e0 nodad && ip addr add fe80::2/64 dev e1 nodad &&
     ip addr add fe80::3/64 dev e1 nodad &&
-    ip link set e0 up && ip link set e1 up";
+    ip link set e0 up && ip link set e1 up && {
+        # A busy kernel says some time later that the cable is plugged in: what is sent before that is lost.
+        plugged() { ip -o link show $1 | grep -q 'state UP'; }
+        for _ in $(seq 1000); do plugged e0 && plugged e1 && break; sleep 0.01; done
+        plugged e0 && plugged e1
+    }";
 
 const GROUP: &str = "239.1.2.3:7000";
 

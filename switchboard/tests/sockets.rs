@@ -1,6 +1,6 @@
 //! End to end over the kernel's sockets, with one worker and with four.
 
-use crate::harness::served::{self, Served, echo, line, with_1_and_4_workers};
+use crate::harness::served::{self, Served, echo, line, nowhere, with_1_and_4_workers};
 use nix::sys::socket::sockopt::RcvBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -311,7 +311,7 @@ async fn every_address_that_cannot_be_bound_is_listed_and_nobody_is_accepted() {
     let busy_tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy_udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let (tcp, udp) = (busy_tcp.local_addr().unwrap(), busy_udp.local_addr().unwrap());
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nowhere();
     let server =
         Server::new().workers(4).tcp(free, echo).tcp(tcp, echo).udp(udp, received).unix("/nonexistent/x", echo);
     let Err(error) = server.bind().await else { panic!("bound") };

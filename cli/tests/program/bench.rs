@@ -7,6 +7,7 @@ mod media;
 
 use crate::connect::terminal::Session;
 use crate::process::{Place, Program, command, joined, run};
+use crate::proxying::nowhere;
 use crate::tls::Pair;
 use faulty::{Chat, Echo};
 use nix::sys::resource::{Resource, getrlimit};
@@ -403,9 +404,7 @@ fn the_summary_and_the_servers_usage_are_for_people_too() {
 
 #[test]
 fn a_server_that_is_not_there_is_one_error() {
-    let address =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let url = format!("tcp://{address}");
+    let url = format!("tcp://{}", nowhere());
     let end = run(&["bench", "echo", &url]);
     assert_eq!(end.code, Some(1));
     assert_eq!(end.log, [format!("error: {url}: Connection refused (os error 111)")]);

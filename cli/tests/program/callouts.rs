@@ -2,6 +2,7 @@
 
 use crate::http::request;
 use crate::process::{PATIENCE, Place, Program, ask, command, exchange, until};
+use crate::proxying::nowhere;
 use crate::rooms::Peer;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
@@ -262,19 +263,18 @@ fn the_program_of_the_documentation_answers() {
     let python = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is there");
     let toml = page.split("```toml\n").find(|part| part.starts_with("[callout]")).expect("it is there");
     let toml = toml.split("```").next().expect("it ends");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = free.local_addr().expect("it is bound").port();
-    drop(free);
+    let address = nowhere();
+    let port = address.rsplit(':').next().expect("it has one");
     let (script, file) = (Place::new("whose.py"), Place::new("whose.toml"));
     std::fs::write(&*script, python).expect("the temporary folder takes a file");
     let listen = "listen = [\"rooms=tcp://127.0.0.1:0\"]\n";
     let toml = toml.replace(":9000/", &format!(":{port}/"));
     std::fs::write(&*file, format!("{listen}{toml}")).expect("the temporary folder takes a file");
     let mut python = Command::new("python3");
-    python.arg(&*script).env("PORT", port.to_string()).env("SECRET", "a-long-random-word");
+    python.arg(&*script).env("PORT", port).env("SECRET", "a-long-random-word");
     python.stdout(Stdio::null()).stderr(Stdio::null());
     let _python = Program::spawn(python);
-    until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+    until(|| TcpStream::connect(&address).is_ok());
     let program = Program::of_file(&file, 1);
     let told = ["letmein", "other"].map(|token| authorized(&program, token));
     assert!(told[0].contains("you are alice, in staff"), "{told:?}");

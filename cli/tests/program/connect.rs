@@ -6,6 +6,7 @@ mod reconnect;
 pub(crate) mod terminal;
 
 use crate::process::{Place, Program, command, joined, ran};
+use crate::proxying::nowhere;
 use crate::tls::Pair;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, UdpSocket};
@@ -214,7 +215,7 @@ fn over_udp_the_cookie_is_returned_by_itself_before_anything_else_is_said() {
 fn what_cannot_be_reached_or_trusted_is_one_line_and_1() {
     let pair = Pair::new("connect-untrusted", "localhost");
     let program = Program::serve(&[&format!("echo=tls://127.0.0.1:0?{}", pair.query()), "echo=tcp://127.0.0.1:0"]);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nowhere();
     let (tls, plain) = (&program.listeners[0].url, &program.listeners[1].url);
     let certificate = pair.certificate.to_string();
     for (arguments, error) in [

@@ -29,6 +29,12 @@ const SWITCH: &str = "
         ip link set v$name master br0 up && ip -n $name link set lo up &&
         ip -n $name addr add 10.9.0.$number/24 brd + dev eth0 && ip -n $name link set eth0 up || exit 77
         number=$((number + 1))
+    done
+    # A busy kernel says some time later that a cable is plugged in: what is sent before that is lost.
+    plugged() { ip -n $1 -o link show eth0 | grep -q 'state UP' && ip -o link show v$1 | grep -q 'state UP'; }
+    for name in s t u; do
+        for _ in $(seq 1000); do plugged $name && break; sleep 0.01; done
+        plugged $name || exit 1
     done";
 
 const ONE: &str = "239.1.2.3:7000";

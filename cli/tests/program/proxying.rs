@@ -4,14 +4,21 @@ use crate::operating;
 use crate::process::{PATIENCE, Place, Program, ask, exchange, run, until};
 use crate::tls::{self, Pair};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-/// An address of this machine on which nobody listens.
+/// An address of this machine where nobody listens, over TCP or UDP. Its port is below those that the kernel gives out, so that nobody else gets it meanwhile.
 pub(crate) fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let ports = (0..12_000).map(|_| {
+        let number = std::process::id().wrapping_mul(16).wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        20_000 + number % 12_000
+    });
+    let mut addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+    let is_free = |address: &String| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok();
+    addresses.find(is_free).expect("a free port")
 }
 
 pub(crate) fn url(program: &Program, listener: usize) -> &str {
@@ -212,7 +219,7 @@ fn connections_that_lead_back_to_their_proxy_are_reset() {
         if scheme == "tcp" {
             assert!(is_reset(program.tcp(0)));
         } else {
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
             socket.send_to(b"x", &one).expect("it is sent");
         }
         assert!(program.logged("it leads back to this proxy").contains("leads back"), "{scheme}");

@@ -1,8 +1,9 @@
 //! A server that runs until the test is over: on the kernel's sockets, or in memory.
 
 use super::patience::{patiently, until};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use switchboard::prelude::*;
 use switchboard::testing::Peer;
@@ -108,6 +109,18 @@ impl Served {
 
 pub(crate) fn address(url: &str) -> SocketAddr {
     url.split_once("://").unwrap().1.parse().unwrap()
+}
+
+/// An address of this machine where nobody listens, over TCP or UDP. Its port is below those that the kernel gives out, so that nobody else gets it
+/// meanwhile.
+pub(crate) fn nowhere() -> SocketAddr {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let mut addresses = (0..12_000).map(|_| {
+        let number = std::process::id().wrapping_mul(16).wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        SocketAddr::from(([127, 0, 0, 1], 20_000 + (number % 12_000) as u16))
+    });
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok();
+    addresses.find(is_free).expect("a free port")
 }
 
 /// Reads until what came ends as it should.
