@@ -18,7 +18,7 @@ use crate::log::LogError;
 use copying::Copier;
 use errand::{Answer, refuse, refuse_all};
 pub(super) use errand::{Append, Errand};
-use filing::{REST, Recent, is_scattered, payload_bytes, place};
+use filing::{REST, Recent, is_scattered, place};
 use rusqlite::{Connection, ffi};
 pub(super) use statements::{MessageTable, Statements};
 use std::collections::{BTreeSet, HashMap};
@@ -238,7 +238,7 @@ impl<'a> Writer<'a> {
                 Errand::Append(Append { room, after, batch, done }) => {
                     *rows += batch.len();
                     let appended = match &result {
-                        Ok(()) => self.append(room, after, &batch, place(is_scattered, &batch), changed),
+                        Ok(()) => self.append(room, after, &batch, is_scattered, changed),
                         Err(_) => Ok(Ok(after)),
                     };
                     let answer = appended.unwrap_or_else(|error| {
@@ -277,7 +277,7 @@ impl<'a> Writer<'a> {
         room: RoomName,
         after: MessageId,
         batch: &[Arc<Message>],
-        place: MessageTable,
+        is_scattered: bool,
         changed: &mut Changed,
     ) -> rusqlite::Result<Result<MessageId, LogError>> {
         let follows = |(behind, message): (u64, &Arc<Message>)| {
@@ -294,13 +294,15 @@ impl<'a> Writer<'a> {
             Some(shelf) => return Ok(Err(LogError::Conflict { last: shelf.last_id() })),
             None => self.make(&room, after)?,
         };
+        let bytes = batch.iter().map(|message| message.payload.len()).sum();
+        let place = place(is_scattered, batch.len(), bytes);
         for message in batch {
             self.statements.insert(&mut shelf, message, place)?;
         }
         if let MessageTable::Recent = place {
-            self.recent.add(shelf.id, batch);
+            self.recent.add(shelf.id, batch.len(), bytes);
         }
-        self.unseen += PAGE_BYTES + payload_bytes(batch);
+        self.unseen += PAGE_BYTES + bytes;
         let last = shelf.last_id();
         changed.insert(room, Some(shelf));
         Ok(Ok(last))

@@ -2,9 +2,7 @@
 
 use super::{MessageTable, Writer};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
-use switchboard_proto::Message;
 
 /// From how many recent messages on they are filed: so many of each room that has some, which makes a room's page worth its writing, within what
 /// takes as long as a commit to file (a page has about 25 of 100 bytes) and what a reader of any room has to look through.
@@ -42,9 +40,9 @@ impl Recent {
         Self::new(MOST_ROWS)
     }
 
-    pub(super) fn add(&mut self, room: i64, batch: &[Arc<Message>]) {
-        self.rows += batch.len();
-        self.bytes += payload_bytes(batch);
+    pub(super) fn add(&mut self, room: i64, rows: usize, bytes: usize) {
+        self.rows += rows;
+        self.bytes += bytes;
         self.rooms.insert(room);
     }
 
@@ -78,36 +76,21 @@ pub(super) fn is_scattered(appends: usize) -> bool {
     (SCATTERED..MOST_ROWS).contains(&appends)
 }
 
-/// Where messages of one append are put.
-pub(super) fn place(is_scattered: bool, batch: &[Arc<Message>]) -> MessageTable {
-    let is_small = batch.len() < FILED_ROWS && payload_bytes(batch) < FILED_BYTES;
+/// Where the messages of one append are put, with so many bytes of payloads.
+pub(super) fn place(is_scattered: bool, rows: usize, bytes: usize) -> MessageTable {
+    let is_small = rows < FILED_ROWS && bytes < FILED_BYTES;
     if is_scattered && is_small { MessageTable::Recent } else { MessageTable::Filed }
-}
-
-pub(super) fn payload_bytes(batch: &[Arc<Message>]) -> usize {
-    batch.iter().map(|message| message.payload.len()).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use std::time::SystemTime;
-    use switchboard_proto::{Epoch, MessageId, RoomName};
 
     /// How many messages of so many bytes there are once they are to be filed, if each of so many rooms has one in turn.
     fn filed_at(rooms: i64, bytes: usize) -> usize {
-        let message = Arc::new(Message {
-            room: RoomName::parse("r").expect("a name"),
-            id: MessageId { epoch: Epoch::new(1), seq: 1 },
-            time: SystemTime::UNIX_EPOCH,
-            from: None,
-            user: None,
-            payload: Bytes::from(vec![0; bytes]),
-        });
         let mut recent = Recent::new(0);
         while !recent.is_full() {
-            recent.add(recent.rows.cast_signed() as i64 % rooms, std::slice::from_ref(&message));
+            recent.add(recent.rows.cast_signed() as i64 % rooms, 1, bytes);
         }
         recent.rows
     }
